@@ -1,0 +1,16 @@
+//! Weir's pure ground: what is asked, which times it covers, and how it is to be answered.
+//!
+//! Nothing here does I/O, reads a clock or an environment variable, or knows a protocol, an async
+//! runtime or a query engine: `now` and every setting arrive as values.
+
+pub mod error;
+pub mod extent;
+pub mod macros;
+pub mod plan;
+pub mod query;
+pub mod sql;
+
+pub use error::{Error, Kind, Result, Retry};
+pub use extent::{Extent, Step, Timestamp};
+pub use plan::{Freshness, Key, Mode, Plan, Segment};
+pub use query::{CacheControl, CacheMode, Parameter, Query, Scope, TableId};

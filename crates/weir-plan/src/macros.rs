@@ -1,0 +1,1 @@
+//! Expansion of Grafana's `$__macros`.

@@ -1,0 +1,225 @@
+//! A query and a point in time become a plan: the mode, the segments to answer from, their keys,
+//! and how long each stays fresh.
+//!
+//! It does not fetch, store or merge. Only whole answers are planned so far; delta planning adds
+//! segments here, and the engine already takes any number of them.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use crate::error::{Error, Result};
+use crate::extent::{Extent, MINUTE, SECOND, Step, Timestamp};
+use crate::macros::{self, Expansion};
+use crate::query::{CacheMode, Query};
+use crate::sql;
+
+/// Version of the keys' meaning: a change here leaves every stored answer behind.
+const FORMAT: u32 = 1;
+
+/// How a query is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// From local relations, without a job of its own.
+    Local,
+    /// From aggregated segments, one per partition.
+    Delta,
+    /// From raw segments, one per partition.
+    Rows,
+    /// From one answer for the whole range.
+    Whole,
+    /// From the source alone; neither read from the cache nor stored.
+    Off,
+}
+
+impl Mode {
+    /// The mode's name, as in headers and metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::Delta => "delta",
+            Self::Rows => "rows",
+            Self::Whole => "whole",
+            Self::Off => "off",
+        }
+    }
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// How long an answer may be served after it was fetched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Freshness {
+    /// Served as it is until this age.
+    pub fresh_for: Duration,
+    /// Served until this age while a new one is fetched; never less than `fresh_for`.
+    pub stale_until: Duration,
+}
+
+/// The name of a stored answer: a digest for speed, and what it means for certainty.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Key {
+    digest: [u8; 32],
+    preimage: Arc<str>,
+}
+
+impl Key {
+    /// Makes the key of its meaning.
+    pub fn new(preimage: String) -> Self {
+        Self { digest: Sha256::digest(preimage.as_bytes()).into(), preimage: preimage.into() }
+    }
+
+    /// The first 128 bits of the digest in hexadecimal.
+    pub fn short_hex(&self) -> String {
+        self.digest[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// Everything that the key stands for.
+    pub fn preimage(&self) -> &str {
+        &self.preimage
+    }
+}
+
+/// Hashes the digest alone; equality compares the preimage too.
+impl std::hash::Hash for Key {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.digest.hash(state);
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Key({})", self.short_hex())
+    }
+}
+
+/// One piece of an answer, fetched by one job and stored under one key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Segment {
+    /// Where it is stored.
+    pub key: Key,
+    /// Its range, where the text has one.
+    pub extent: Option<Extent>,
+    /// Plain SQL for the source.
+    pub sql: String,
+    /// Its lifetimes.
+    pub freshness: Freshness,
+}
+
+/// How to answer a query.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// The mode.
+    pub mode: Mode,
+    /// Stable code of the reason for the mode.
+    pub reason: &'static str,
+    /// The pieces, in order; never empty.
+    pub segments: Vec<Segment>,
+}
+
+/// What the plan of a query depends on besides the query.
+#[derive(Clone, Debug, Default)]
+pub struct Context {
+    /// The source's identity: kind, endpoint, project, principal.
+    pub source: String,
+    /// Location of the job where the query names none.
+    pub location: Option<String>,
+    /// Count of purges; a new one leaves all stored answers behind.
+    pub generation: u64,
+}
+
+/// Rows may still arrive for this long after their time; a range that ends later is open.
+const INGEST_LAG: i64 = 10 * MINUTE;
+
+/// The least and the greatest length of an open slot.
+const OPEN_SLOT: (i64, i64) = (15 * SECOND, 5 * MINUTE);
+
+/// The longest life of a whole answer about the past: it may still be corrected (late rows,
+/// backfills), and without a descriptor nobody says so.
+const LONGEST: i64 = 60 * MINUTE;
+
+/// Plans a query as of `now`.
+///
+/// # Errors
+/// `InvalidQuery` for a text that is not a query (DML, DDL, scripts), an unknown or misused macro,
+/// and a range macro without a range.
+pub fn plan(query: &Query, context: &Context, now: Timestamp) -> Result<Plan> {
+    let statement = sql::statement(&query.sql)?;
+    if !statement.is_query() {
+        return Err(Error::invalid(format!(
+            "{} is not a query; only SELECT (or WITH … SELECT) is run",
+            statement.name()
+        )));
+    }
+    if query.cache.mode == CacheMode::Off {
+        let expansion = macros::expand(&query.sql, query.range, query.step)?;
+        return Ok(Plan { mode: Mode::Off, reason: "cache_off", segments: vec![segment(query, context, query.range, expansion, shortest())] });
+    }
+    let slot = open_slot(query.step);
+    let extent = query.range.map(|range| range.floor(slot));
+    let expansion = macros::expand(&query.sql, extent, query.step)?;
+    let volatile = sql::volatile_function(&query.sql);
+    let (reason, mut freshness) = match (volatile, extent.filter(|_| expansion.uses_range)) {
+        (Some(_), _) => ("volatile_function", shortest()),
+        (None, Some(extent)) => ("whole_range", by_age(extent.end(), slot, now)),
+        (None, None) => ("no_range", lifetime(MINUTE)),
+    };
+    if let Some(fresh_for) = query.cache.fresh_for {
+        freshness = Freshness { fresh_for, stale_until: fresh_for.max(freshness.stale_until) };
+    }
+    if let Some(max_stale) = query.cache.max_stale {
+        freshness.stale_until = freshness.stale_until.min(freshness.fresh_for + max_stale);
+    }
+    let extent = extent.filter(|_| expansion.uses_range);
+    Ok(Plan { mode: Mode::Whole, reason, segments: vec![segment(query, context, extent, expansion, freshness)] })
+}
+
+/// The slot of an open range: a quarter of the step, between 15 seconds and 5 minutes.
+fn open_slot(step: Option<Step>) -> i64 {
+    let step = step.map_or(MINUTE, |step| step.millis().saturating_mul(1000));
+    (step / 4).clamp(OPEN_SLOT.0, OPEN_SLOT.1)
+}
+
+/// An open range lives for its slot; a past one for a tenth of its age, at most an hour.
+fn by_age(end: Timestamp, slot: i64, now: Timestamp) -> Freshness {
+    let age = now.micros().saturating_sub(end.micros());
+    if age < INGEST_LAG { lifetime(slot) } else { lifetime((age / 10).clamp(slot, LONGEST.max(slot))) }
+}
+
+fn shortest() -> Freshness {
+    lifetime(OPEN_SLOT.0)
+}
+
+/// Fresh for `micros`, then stale for ten times as long, within one minute and one hour.
+fn lifetime(micros: i64) -> Freshness {
+    let duration = |micros: i64| Duration::from_micros(micros.try_into().unwrap_or(0));
+    let stale = micros.saturating_mul(10).clamp(MINUTE, LONGEST);
+    Freshness { fresh_for: duration(micros), stale_until: duration(micros.saturating_add(stale)) }
+}
+
+fn segment(query: &Query, context: &Context, extent: Option<Extent>, expansion: Expansion, freshness: Freshness) -> Segment {
+    let location = query.location.as_ref().or(context.location.as_ref());
+    let parameters: Vec<_> = query.parameters.iter().collect();
+    let preimage = serde_json::json!({
+        "format": FORMAT,
+        "mode": "whole",
+        "scope": query.scope.0,
+        "source": context.source,
+        "location": location,
+        "default_dataset": query.default_dataset,
+        "generation": context.generation,
+        "maximum_bytes_billed": query.maximum_bytes_billed,
+        "parameters": parameters,
+        "range": extent.map(|extent| [extent.start().micros(), extent.end().micros()]),
+        "sql": expansion.sql,
+    });
+    Segment { key: Key::new(preimage.to_string()), extent, sql: expansion.sql, freshness }
+}

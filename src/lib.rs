@@ -1,0 +1,19 @@
+//! Weir: one cached query engine over `BigQuery` with two doors, a Grafana data source and an
+//! export API.
+//!
+//! Read `ARCHITECTURE.md` for the map; the pure ground is the crate `weir-plan`.
+
+pub mod app;
+pub mod batches;
+pub mod cache;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod engine;
+pub mod export;
+pub mod flight;
+pub mod metrics;
+pub mod monitoring;
+pub mod plugin;
+pub mod source;
+pub mod telemetry;

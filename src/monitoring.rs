@@ -1,0 +1,3 @@
+//! Mozilla's experiment monitoring: its tables, and later its datasets, health rules and files.
+
+pub mod synthetic;

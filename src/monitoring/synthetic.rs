@@ -1,0 +1,1 @@
+//! Seeded, Mozilla-shaped tables for the embedded source.

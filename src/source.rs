@@ -1,0 +1,205 @@
+//! The one trait behind which rows come from: a place that runs `GoogleSQL` and bills for it.
+//!
+//! It knows no protocol, cache or query shape; macros are expanded before they get here.
+
+pub mod bigquery;
+pub mod embedded;
+pub mod fake;
+pub mod limited;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use arrow::datatypes::SchemaRef;
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use weir_plan::{Parameter, Result, TableId, Timestamp};
+
+use crate::batches::Batches;
+
+/// A place that runs `GoogleSQL`.
+#[async_trait]
+pub trait Source: Send + Sync + 'static {
+    /// Who asks where. Part of every cache key and log line.
+    fn identity(&self) -> &Identity;
+
+    /// Checks a job without running it: free.
+    ///
+    /// # Errors
+    /// `InvalidQuery` with the source's message and position, `NotFound`, `PermissionDenied`, and
+    /// the kinds of an unreachable source.
+    async fn dry_run(&self, job: &Job) -> Result<Estimate>;
+
+    /// Runs a job to its end and reads the complete answer.
+    ///
+    /// A job whose id already exists is joined, not run again. Dropping the future cancels the job
+    /// at the source.
+    ///
+    /// # Errors
+    /// As [`Source::dry_run`], and `TooExpensive` over the job's `maximum_bytes_billed`; a partial
+    /// answer is an error.
+    async fn run(&self, job: Job) -> Result<Outcome>;
+
+    /// Describes a table or view: free.
+    ///
+    /// # Errors
+    /// `NotFound`, `PermissionDenied`, and the kinds of an unreachable source.
+    async fn table(&self, table: &TableId) -> Result<Table>;
+}
+
+/// Who asks where; holds no secret.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+pub struct Identity {
+    /// `embedded` or `bigquery`.
+    pub kind: &'static str,
+    /// Project that jobs run in and are billed to.
+    pub project: String,
+    /// The credential's name: a service account's address, `application-default`, `anonymous`.
+    pub principal: String,
+    /// Base URL of the service, where it is not Google's own.
+    pub endpoint: Option<String>,
+    /// Default location of jobs.
+    pub location: Option<String>,
+}
+
+/// How urgently `BigQuery` runs a job.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Priority {
+    /// At once.
+    #[default]
+    Interactive,
+    /// When there is room; for backfills.
+    Batch,
+}
+
+/// One query job.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Job {
+    /// Our own id: `[A-Za-z0-9_-]`, at most 1,000 characters. The same work gets the same id, so
+    /// that a retry or another replica joins it.
+    pub id: String,
+    /// Plain `GoogleSQL`.
+    pub sql: String,
+    /// Query parameters by name.
+    pub parameters: BTreeMap<String, Parameter>,
+    /// `dataset` or `project.dataset` of unqualified table names.
+    pub default_dataset: Option<String>,
+    /// Location; `None` means the source's own.
+    pub location: Option<String>,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+    /// Priority.
+    pub priority: Priority,
+    /// The job fails rather than bill more.
+    pub maximum_bytes_billed: Option<u64>,
+    /// After this `BigQuery` itself stops the job.
+    pub timeout: Option<Duration>,
+}
+
+impl Job {
+    /// A job of plain SQL with every setting at its default.
+    pub fn new(id: impl Into<String>, sql: impl Into<String>) -> Self {
+        Self {
+            id: id.into(),
+            sql: sql.into(),
+            parameters: BTreeMap::new(),
+            default_dataset: None,
+            location: None,
+            labels: BTreeMap::new(),
+            priority: Priority::default(),
+            maximum_bytes_billed: None,
+            timeout: None,
+        }
+    }
+}
+
+/// What a dry run says.
+#[derive(Clone, Debug)]
+pub struct Estimate {
+    /// Bytes the job would read, before rounding and minimums.
+    pub bytes_processed: u64,
+    /// The answer's columns.
+    pub schema: SchemaRef,
+    /// `BigQuery`'s statement type: `SELECT`, `INSERT`, `SCRIPT` …
+    pub statement_type: String,
+    /// Tables and views the job would read, where the source says so.
+    pub referenced_tables: Vec<TableId>,
+}
+
+/// A finished job.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// The complete answer.
+    pub batches: Batches,
+    /// The job's id at the source.
+    pub job_id: String,
+    /// Bytes read.
+    pub bytes_processed: u64,
+    /// Bytes on the bill.
+    pub bytes_billed: u64,
+    /// Slot time in milliseconds.
+    pub slot_ms: u64,
+    /// Whether `BigQuery` answered from its own cache.
+    pub cache_hit: bool,
+    /// When the job began, where the source says so.
+    pub started_at: Option<Timestamp>,
+}
+
+/// What `tables.get` says.
+#[derive(Clone, Debug)]
+pub struct Table {
+    /// Full name.
+    pub id: TableId,
+    /// `TABLE`, `VIEW` or `MATERIALIZED_VIEW`.
+    pub kind: String,
+    /// Columns.
+    pub schema: SchemaRef,
+    /// Time partitioning, where there is one.
+    pub partitioning: Option<Partitioning>,
+    /// Last change of rows or schema.
+    pub last_modified: Timestamp,
+    /// Text of a view.
+    pub view_sql: Option<String>,
+    /// Rows; zero for a view.
+    pub num_rows: u64,
+    /// Logical bytes; zero for a view.
+    pub num_bytes: u64,
+    /// Location, where known.
+    pub location: Option<String>,
+}
+
+/// A table's time partitioning.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Partitioning {
+    /// Partitioning column; `None` for ingestion time.
+    pub column: Option<String>,
+    /// Length of a partition.
+    pub unit: PartitionUnit,
+}
+
+/// Length of a partition, in `BigQuery`'s spelling.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum PartitionUnit {
+    /// An hour.
+    Hour,
+    /// A day.
+    Day,
+    /// A calendar month.
+    Month,
+    /// A calendar year.
+    Year,
+}
+
+/// Least charge for a table that a job references, 10 MiB.
+/// Source: <https://cloud.google.com/bigquery/pricing#on_demand_pricing>.
+pub const MINIMUM_BYTES_PER_TABLE: u64 = 10 * 1024 * 1024;
+
+/// Bytes billed for reading `bytes` of one table: up to the next MiB, at least 10 MiB.
+/// Source: <https://cloud.google.com/bigquery/pricing#on_demand_pricing>.
+pub const fn billed_bytes(bytes: u64) -> u64 {
+    const MIB: u64 = 1024 * 1024;
+    let rounded = bytes.div_ceil(MIB) * MIB;
+    if rounded < MINIMUM_BYTES_PER_TABLE { MINIMUM_BYTES_PER_TABLE } else { rounded }
+}

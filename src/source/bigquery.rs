@@ -1,0 +1,1 @@
+//! Talks to `BigQuery`; the only module that knows gcp-bigquery-client.

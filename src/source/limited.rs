@@ -1,0 +1,1 @@
+//! Permits and retries round a source.
