@@ -152,11 +152,8 @@ impl Timestamp {
             Step::Months(months) => {
                 let months = chrono::Months::new(months);
                 let datetime = self.datetime();
-                let moved = if sign < 0 {
-                    datetime.checked_sub_months(months)
-                } else {
-                    datetime.checked_add_months(months)
-                };
+                let moved =
+                    if sign < 0 { datetime.checked_sub_months(months) } else { datetime.checked_add_months(months) };
                 Some(Self::saturating(moved?.timestamp_micros()))
             }
         }
@@ -303,7 +300,9 @@ impl FromStr for Step {
     /// Reads `500ms`, `15s`, `5m`, `1h`, `1d`, `1w`, `1M` or `1y`, and doitintl's `5min`.
     fn from_str(text: &str) -> Result<Self> {
         let invalid = || {
-            Error::invalid(format!("interval {text:?} is not a number and a unit (ms, s, m, h, d, w, M, y), for example 5m"))
+            Error::invalid(format!(
+                "interval {text:?} is not a number and a unit (ms, s, m, h, d, w, M, y), for example 5m"
+            ))
         };
         let text = text.trim();
         let digits = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(invalid)?;
@@ -375,7 +374,17 @@ mod tests {
 
     #[test]
     fn absurd_times_are_errors_that_name_the_text() {
-        for text in ["yesterday", "", "now-", "now*1h", "now-5x", "nowé", "99999999999999999", "10000-01-01", "now-99999999999999999y"] {
+        for text in [
+            "yesterday",
+            "",
+            "now-",
+            "now*1h",
+            "now-5x",
+            "nowé",
+            "99999999999999999",
+            "10000-01-01",
+            "now-99999999999999999y",
+        ] {
             let error = Timestamp::parse(text, Timestamp(0)).unwrap_err();
             assert!(error.message().contains(text), "{text}: {error}");
         }

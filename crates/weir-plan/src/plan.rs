@@ -161,7 +161,11 @@ pub fn plan(query: &Query, context: &Context, now: Timestamp) -> Result<Plan> {
     }
     if query.cache.mode == CacheMode::Off {
         let expansion = macros::expand(&query.sql, query.range, query.step)?;
-        return Ok(Plan { mode: Mode::Off, reason: "cache_off", segments: vec![segment(query, context, query.range, expansion, shortest())] });
+        return Ok(Plan {
+            mode: Mode::Off,
+            reason: "cache_off",
+            segments: vec![segment(query, context, query.range, expansion, shortest())],
+        });
     }
     let slot = open_slot(query.step);
     let extent = query.range.map(|range| range.floor(slot));
@@ -205,7 +209,13 @@ fn lifetime(micros: i64) -> Freshness {
     Freshness { fresh_for: duration(micros), stale_until: duration(micros.saturating_add(stale)) }
 }
 
-fn segment(query: &Query, context: &Context, extent: Option<Extent>, expansion: Expansion, freshness: Freshness) -> Segment {
+fn segment(
+    query: &Query,
+    context: &Context,
+    extent: Option<Extent>,
+    expansion: Expansion,
+    freshness: Freshness,
+) -> Segment {
     let location = query.location.as_ref().or(context.location.as_ref());
     let parameters: Vec<_> = query.parameters.iter().collect();
     let preimage = serde_json::json!({
@@ -222,4 +232,124 @@ fn segment(query: &Query, context: &Context, extent: Option<Extent>, expansion: 
         "sql": expansion.sql,
     });
     Segment { key: Key::new(preimage.to_string()), extent, sql: expansion.sql, freshness }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> Timestamp {
+        Timestamp::parse(text, Timestamp::MIN).unwrap()
+    }
+
+    fn query(sql: &str, from: &str, to: &str) -> Query {
+        let mut query = Query::new(sql);
+        query.range = Some(Extent::new(at(from), at(to)).unwrap());
+        query.step = Some("1m".parse().unwrap());
+        query
+    }
+
+    fn only(query: &Query, now: &str) -> Segment {
+        let plan = plan(query, &Context::default(), at(now)).unwrap();
+        let [segment] = plan.segments.try_into().unwrap();
+        segment
+    }
+
+    const FILTER: &str = "SELECT ts FROM t WHERE $__timeFilter(ts)";
+
+    #[test]
+    fn both_ends_floor_to_the_slot_and_the_key_holds_both() {
+        let now = "2024-01-01T06:00:08Z";
+        let first = only(&query(FILTER, "2024-01-01T00:00:01Z", "2024-01-01T06:00:01Z"), now);
+        let same = only(&query(FILTER, "2024-01-01T00:00:07Z", "2024-01-01T06:00:07Z"), now);
+        let next = only(&query(FILTER, "2024-01-01T00:00:16Z", "2024-01-01T06:00:16Z"), now);
+        assert_eq!(first, same);
+        assert_ne!(first.key, next.key);
+        let filter = "ts >= TIMESTAMP '2024-01-01T00:00:00Z' AND ts < TIMESTAMP '2024-01-01T06:00:00Z'";
+        assert!(first.sql.contains(filter), "{}", first.sql);
+    }
+
+    #[test]
+    fn a_text_without_range_has_one_key_for_every_range() {
+        let now = "2024-01-03";
+        let first = only(&query("SELECT 1", "2024-01-01", "2024-01-02"), now);
+        assert_eq!(first.key, only(&query("SELECT 1", "2023-01-01", "2023-01-02"), now).key);
+        assert_eq!(first.extent, None);
+    }
+
+    #[test]
+    fn everything_that_changes_the_answer_changes_the_key() {
+        let base = query(FILTER, "2024-01-01", "2024-01-02");
+        let key =
+            |query: &Query, context: &Context| plan(query, context, at("2024-01-03")).unwrap().segments[0].key.clone();
+        let context = Context { source: "s".into(), location: None, generation: 0 };
+        let of_base = key(&base, &context);
+        let changes: [fn(&mut Query); 6] = [
+            |query| query.scope.0 = "other".into(),
+            |query| query.location = Some("EU".into()),
+            |query| query.default_dataset = Some("d".into()),
+            |query| query.sql.push(' '),
+            |query| {
+                let parameter = crate::Parameter { type_name: "INT64".into(), value: 1.into() };
+                query.parameters.insert("p".into(), parameter);
+            },
+            |query| query.range = Some(Extent::new(at("2024-01-01"), at("2024-01-03")).unwrap()),
+        ];
+        for (number, change) in changes.iter().enumerate() {
+            let mut other = base.clone();
+            change(&mut other);
+            assert_ne!(key(&other, &context), of_base, "change {number}");
+        }
+        for other in [
+            Context { source: "t".into(), ..context.clone() },
+            Context { location: Some("US".into()), ..context.clone() },
+            Context { generation: 1, ..context.clone() },
+        ] {
+            assert_ne!(key(&base, &other), of_base, "{other:?}");
+        }
+    }
+
+    #[test]
+    fn labels_do_not_change_the_key() {
+        let base = query(FILTER, "2024-01-01", "2024-01-02");
+        let mut labelled = base.clone();
+        labelled.labels.insert("panel".into(), "1".into());
+        assert_eq!(only(&base, "2024-01-03"), only(&labelled, "2024-01-03"));
+    }
+
+    #[test]
+    fn freshness_grows_with_the_age_of_the_end() {
+        let seconds =
+            |sql: &str, now: &str| only(&query(sql, "2024-01-01", "2024-01-02"), now).freshness.fresh_for.as_secs();
+        assert_eq!(seconds(FILTER, "2024-01-01T12:00:00Z"), 15);
+        assert_eq!(seconds(FILTER, "2024-01-02T00:09:00Z"), 15);
+        assert_eq!(seconds(FILTER, "2024-01-02T01:00:00Z"), 360);
+        assert_eq!(seconds(FILTER, "2024-03-01"), 3600);
+        assert_eq!(seconds("SELECT RAND(), $__timeFrom()", "2024-03-01"), 15);
+    }
+
+    #[test]
+    fn the_callers_controls_are_honoured() {
+        let mut asked = query(FILTER, "2024-01-01", "2024-01-02");
+        asked.cache.fresh_for = Some(Duration::from_secs(7));
+        asked.cache.max_stale = Some(Duration::ZERO);
+        let freshness = only(&asked, "2024-01-02").freshness;
+        assert_eq!(freshness, Freshness { fresh_for: Duration::from_secs(7), stale_until: Duration::from_secs(7) });
+        asked.cache.mode = CacheMode::Off;
+        let planned = plan(&asked, &Context::default(), at("2024-01-02T00:00:07Z")).unwrap();
+        assert_eq!(planned.mode, Mode::Off);
+    }
+
+    #[test]
+    fn what_is_not_a_query_is_refused_by_name() {
+        let cases = [
+            ("DELETE FROM t WHERE true", "DELETE"),
+            ("create table t (x int64)", "CREATE"),
+            ("DECLARE x INT64", "DECLARE"),
+        ];
+        for (sql, name) in cases {
+            let error = plan(&Query::new(sql), &Context::default(), at("2024-01-01")).unwrap_err();
+            assert!(error.message().starts_with(name), "{error}");
+        }
+    }
 }
