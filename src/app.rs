@@ -1,1 +1,123 @@
-//! app
+//! The composition root: the one place where clock, store, sources and engines are put together,
+//! by the program and by the tests alike.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::OnceCell;
+use weir_plan::{Error, Result};
+
+use crate::cache::{Store, StoreSettings};
+use crate::clock::Clock;
+use crate::config::BigQueryConfig;
+use crate::engine::{Engine, EngineSettings, Shared};
+use crate::metrics::Metrics;
+use crate::source::Source;
+use crate::source::bigquery::BigQuery;
+use crate::source::limited::{Limited, Limits};
+
+/// Everything that runs in one process.
+pub struct App {
+    shared: Shared,
+    sources: BTreeMap<String, Arc<Engine>>,
+    instances: Mutex<HashMap<String, Instance>>,
+}
+
+/// A Grafana data source: its settings' version, and its engine once it is made.
+struct Instance {
+    version: i64,
+    engine: Arc<OnceCell<Arc<Engine>>>,
+}
+
+impl App {
+    /// How long a fetch goes on after its last caller left: a board that is reloaded finds it again.
+    pub const GRACE: Duration = Duration::from_secs(2);
+
+    /// An app without sources.
+    pub fn new(store: StoreSettings, clock: Arc<dyn Clock>, grace: Duration) -> Self {
+        let metrics = Arc::new(Metrics::new());
+        let store = Arc::new(Store::new(store, Arc::clone(&metrics)));
+        Self { shared: Shared { store, clock, metrics, grace }, sources: BTreeMap::new(), instances: Mutex::default() }
+    }
+
+    /// Adds a source under the name by which the export API selects it.
+    pub fn add_source(&mut self, name: &str, source: Arc<dyn Source>, settings: EngineSettings) -> Arc<Engine> {
+        let engine = Engine::new(source, settings, self.shared.clone());
+        self.sources.insert(name.to_owned(), Arc::clone(&engine));
+        engine
+    }
+
+    /// The engine of the source called `name`, or of the only one.
+    ///
+    /// # Errors
+    /// `NotFound` naming the sources there are; `InvalidQuery` if there are several and none is named.
+    pub fn source(&self, name: Option<&str>) -> Result<Arc<Engine>> {
+        let names = || self.sources.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+        let engine = match name {
+            Some(name) => self
+                .sources
+                .get(name)
+                .ok_or_else(|| Error::not_found(format!("no source {name:?}; there are: {}", names())))?,
+            None => match self.sources.len() {
+                0 => return Err(Error::not_found("no source is configured; add one to the configuration file")),
+                1 => self.sources.values().next().ok_or_else(|| Error::internal("a source vanished"))?,
+                _ => return Err(Error::invalid(format!("several sources; give source, one of: {}", names()))),
+            },
+        };
+        Ok(Arc::clone(engine))
+    }
+
+    /// The engine of a Grafana data source, made by its first request and again when its settings
+    /// change.
+    ///
+    /// # Errors
+    /// Those of `config` and of [`BigQuery::connect`]; a failed one is tried again by the next request.
+    pub async fn instance(
+        &self,
+        uid: &str,
+        version: i64,
+        config: impl FnOnce() -> Result<BigQueryConfig>,
+    ) -> Result<Arc<Engine>> {
+        let cell = {
+            let mut instances = self.instances.lock();
+            let instance = instances.entry(uid.to_owned()).or_insert_with(|| Instance::new(version));
+            if instance.version != version {
+                *instance = Instance::new(version);
+            }
+            Arc::clone(&instance.engine)
+        };
+        cell.get_or_try_init(|| async { self.connect(&config()?).await }).await.cloned()
+    }
+
+    /// An engine over `BigQuery`, with limits and retries.
+    ///
+    /// # Errors
+    /// Those of [`BigQuery::connect`].
+    pub async fn connect(&self, config: &BigQueryConfig) -> Result<Arc<Engine>> {
+        let source = Limited::new(Arc::new(BigQuery::connect(config).await?), Limits::default());
+        let settings = EngineSettings {
+            maximum_bytes_billed: config.maximum_bytes_billed,
+            priority: config.priority,
+            job_timeout: config.job_timeout,
+        };
+        Ok(Engine::new(Arc::new(source), settings, self.shared.clone()))
+    }
+
+    /// The metrics of the process.
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.shared.metrics
+    }
+
+    /// The clock of the process.
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.shared.clock
+    }
+}
+
+impl Instance {
+    fn new(version: i64) -> Self {
+        Self { version, engine: Arc::default() }
+    }
+}

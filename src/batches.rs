@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, RecordBatch, RecordBatchOptions, UInt32Array};
+use arrow::array::{RecordBatch, RecordBatchOptions, UInt32Array};
 use arrow::compute::{concat_batches, take_record_batch};
 use arrow::datatypes::SchemaRef;
 use weir_plan::{Error, Result};
@@ -88,8 +88,9 @@ impl Batches {
             let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
             RecordBatch::try_new_with_options(Arc::clone(&self.schema), vec![], &options)
         } else {
-            let rows = u32::try_from(batch.num_rows())
-                .map_err(|error| Error::new(weir_plan::Kind::TooLarge, "the answer has over 4 billion rows").with_source(error))?;
+            let rows = u32::try_from(batch.num_rows()).map_err(|error| {
+                Error::new(weir_plan::Kind::TooLarge, "the answer has over 4 billion rows").with_source(error)
+            })?;
             take_record_batch(&batch, &UInt32Array::from_iter_values(0..rows))
         };
         let detached = detached.map_err(|error| Error::internal("cannot copy rows").with_source(error))?;
@@ -113,10 +114,8 @@ mod tests {
     use arrow::datatypes::{DataType, Field, Schema};
 
     fn batch(rows: i64) -> RecordBatch {
-        let schema = Arc::new(Schema::new(vec![
-            Field::new("n", DataType::Int64, true),
-            Field::new("s", DataType::Utf8, true),
-        ]));
+        let schema =
+            Arc::new(Schema::new(vec![Field::new("n", DataType::Int64, true), Field::new("s", DataType::Utf8, true)]));
         let numbers = Int64Array::from_iter_values(0..rows);
         let strings = StringArray::from_iter_values((0..rows).map(|n| format!("row {n}")));
         RecordBatch::try_new(schema, vec![Arc::new(numbers), Arc::new(strings)]).unwrap()

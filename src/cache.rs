@@ -1,1 +1,302 @@
-//! cache
+//! The store: finished segments, their encodings, and errors worth remembering, under one cap in
+//! bytes.
+//!
+//! The only module that knows moka. It takes a key, a value and a lifetime, and knows nothing of
+//! queries; whether a segment is still fresh is its reader's business.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use moka::Expiry;
+use moka::notification::RemovalCause;
+use moka::policy::EvictionPolicy;
+use moka::sync::Cache;
+use parking_lot::Mutex;
+use weir_plan::{Error, Key, Timestamp};
+
+use crate::batches::Batches;
+use crate::metrics::Metrics;
+
+/// A complete answer of one job.
+#[derive(Debug)]
+pub struct Stored {
+    /// Names this very content; a later answer under the same key has another.
+    pub content_id: u64,
+    /// The rows.
+    pub batches: Batches,
+    /// When the job was sent.
+    pub fetched_at: Timestamp,
+    /// The job.
+    pub job_id: String,
+    /// What the job billed.
+    pub bytes_billed: u64,
+    /// What the job took.
+    pub slot_ms: u64,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash)]
+enum Slot {
+    Segment(Key),
+    Failure(Key),
+    Encoding(u64, Arc<str>),
+}
+
+#[derive(Clone)]
+enum Value {
+    Segment(Arc<Stored>),
+    Failure(Error, Timestamp),
+    Encoding(Bytes),
+}
+
+#[derive(Clone)]
+struct Kept {
+    value: Value,
+    bytes: u32,
+    lifetime: Duration,
+}
+
+/// Bytes that an entry costs besides its value: moka's own nodes and counters, and the key.
+/// Found by filling a store with 100,000 tiny entries: 330 bytes of resident memory each.
+const OVERHEAD: usize = 384;
+
+/// How long a failure that would only repeat itself is remembered.
+const FAILURE_LIFETIME: Duration = Duration::from_secs(10);
+
+/// How the store is bounded.
+#[derive(Clone, Copy, Debug)]
+pub struct StoreSettings {
+    /// Bytes of all entries together.
+    pub capacity: u64,
+    /// Bytes of the largest segment that is kept.
+    pub largest: u64,
+}
+
+impl StoreSettings {
+    /// A store of `capacity` bytes, whose largest entry is a quarter of it.
+    pub const fn of(capacity: u64) -> Self {
+        Self { capacity, largest: capacity / 4 }
+    }
+}
+
+/// A bounded store, shared by every engine of the process.
+pub struct Store {
+    cache: Cache<Slot, Kept>,
+    settings: StoreSettings,
+    metrics: Arc<Metrics>,
+    next_content_id: AtomicU64,
+    generations: Mutex<HashMap<String, u64>>,
+}
+
+struct Lifetimes;
+
+impl Expiry<Slot, Kept> for Lifetimes {
+    fn expire_after_create(&self, _: &Slot, kept: &Kept, _: Instant) -> Option<Duration> {
+        Some(kept.lifetime)
+    }
+
+    fn expire_after_update(&self, _: &Slot, kept: &Kept, _: Instant, _: Option<Duration>) -> Option<Duration> {
+        Some(kept.lifetime)
+    }
+}
+
+impl Store {
+    /// An empty store.
+    pub fn new(settings: StoreSettings, metrics: Arc<Metrics>) -> Self {
+        let evictions = metrics.evictions.clone();
+        let cache = Cache::builder()
+            .max_capacity(settings.capacity)
+            .weigher(|_, kept: &Kept| kept.bytes)
+            .eviction_policy(EvictionPolicy::lru())
+            .expire_after(Lifetimes)
+            .eviction_listener(move |_, _, cause| {
+                let reason = match cause {
+                    RemovalCause::Size => "size",
+                    RemovalCause::Expired => "expired",
+                    RemovalCause::Explicit | RemovalCause::Replaced => return,
+                };
+                evictions.with_label_values(&[reason]).inc();
+            })
+            .build();
+        Self { cache, settings, metrics, next_content_id: AtomicU64::new(1), generations: Mutex::default() }
+    }
+
+    /// A number for new content.
+    pub fn content_id(&self) -> u64 {
+        self.next_content_id.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The segment stored under `key`, however old.
+    pub fn segment(&self, key: &Key) -> Option<Arc<Stored>> {
+        match self.cache.get(&Slot::Segment(key.clone()))?.value {
+            Value::Segment(stored) => Some(stored),
+            Value::Failure(..) | Value::Encoding(_) => None,
+        }
+    }
+
+    /// Keeps a segment for `lifetime`, in place of an older one; says whether it was kept. One
+    /// that is too large is not, and an older one is dropped all the same.
+    pub fn keep(&self, key: Key, stored: Arc<Stored>, lifetime: Duration) -> bool {
+        let bytes = stored.batches.memory_size() + key.preimage().len() + OVERHEAD;
+        let slot = Slot::Segment(key);
+        if bytes as u64 > self.settings.largest {
+            self.metrics.store_rejected.with_label_values(&["too_large"]).inc();
+            self.cache.invalidate(&slot);
+            return false;
+        }
+        self.insert(slot, Value::Segment(stored), bytes, lifetime);
+        true
+    }
+
+    /// The remembered failure of `key`, if it is younger than its lifetime at `now`.
+    pub fn failure(&self, key: &Key, now: Timestamp) -> Option<Error> {
+        match self.cache.get(&Slot::Failure(key.clone()))?.value {
+            Value::Failure(error, failed_at) if now.since(failed_at) < FAILURE_LIFETIME => Some(error),
+            _ => None,
+        }
+    }
+
+    /// Remembers a failure that the same question would only repeat.
+    pub fn keep_failure(&self, key: Key, error: Error, now: Timestamp) {
+        let bytes = error.message().len() + key.preimage().len() + OVERHEAD;
+        self.insert(Slot::Failure(key), Value::Failure(error, now), bytes, FAILURE_LIFETIME);
+    }
+
+    /// The bytes of content `content_id` in `encoding`, made by `encode` where they are not there.
+    ///
+    /// # Errors
+    /// Those of `encode`.
+    pub fn encoding(
+        &self,
+        content_id: u64,
+        encoding: &str,
+        lifetime: Duration,
+        encode: impl FnOnce() -> Result<Bytes, Error>,
+    ) -> Result<Bytes, Error> {
+        let slot = Slot::Encoding(content_id, encoding.into());
+        if let Some(Kept { value: Value::Encoding(bytes), .. }) = self.cache.get(&slot) {
+            return Ok(bytes);
+        }
+        let encoded = encode()?;
+        if encoded.len() as u64 <= self.settings.largest {
+            self.insert(slot, Value::Encoding(encoded.clone()), encoded.len() + OVERHEAD, lifetime);
+        }
+        Ok(encoded)
+    }
+
+    fn insert(&self, slot: Slot, value: Value, bytes: usize, lifetime: Duration) {
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        self.cache.insert(slot, Kept { value, bytes, lifetime });
+        self.cache.run_pending_tasks();
+        self.metrics.cache_bytes.with_label_values(&["memory"]).set(self.weighed_bytes().cast_signed());
+    }
+
+    /// Bytes of all entries, as weighed.
+    pub fn weighed_bytes(&self) -> u64 {
+        self.cache.weighted_size()
+    }
+
+    /// How often the answers of `source` were purged.
+    pub fn generation(&self, source: &str) -> u64 {
+        self.generations.lock().get(source).copied().unwrap_or(0)
+    }
+
+    /// Leaves every stored answer of `source` behind; returns the new generation.
+    pub fn purge(&self, source: &str) -> u64 {
+        let mut generations = self.generations.lock();
+        let generation = generations.entry(source.to_owned()).or_default();
+        *generation += 1;
+        *generation
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::array::{Int64Array, RecordBatch};
+    use arrow::datatypes::{DataType, Field, Schema};
+
+    fn store(capacity: u64) -> Store {
+        Store::new(StoreSettings::of(capacity), Arc::new(Metrics::new()))
+    }
+
+    fn stored(store: &Store, rows: i64) -> Arc<Stored> {
+        let schema = Arc::new(Schema::new(vec![Field::new("n", DataType::Int64, true)]));
+        let batch =
+            RecordBatch::try_new(Arc::clone(&schema), vec![Arc::new(Int64Array::from_iter_values(0..rows))]).unwrap();
+        Arc::new(Stored {
+            content_id: store.content_id(),
+            batches: Batches::new(schema, vec![batch]).unwrap(),
+            fetched_at: Timestamp::MIN,
+            job_id: String::new(),
+            bytes_billed: 0,
+            slot_ms: 0,
+        })
+    }
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    #[test]
+    fn the_store_stays_under_its_cap_and_drops_the_least_recently_used() {
+        let store = store(1_000_000);
+        let key = |number: usize| Key::new(format!("key {number}"));
+        for number in 0..200 {
+            assert!(store.keep(key(number), stored(&store, 5_000), HOUR));
+            assert!(store.segment(&key(0)).is_some(), "still in use after {number}");
+            assert!(store.weighed_bytes() <= 1_000_000);
+        }
+        assert!(store.segment(&key(199)).is_some());
+        assert!(store.segment(&key(1)).is_none());
+    }
+
+    #[test]
+    fn what_is_too_large_is_not_kept_and_leaves_no_older_answer() {
+        let store = store(1_000_000);
+        let key = Key::new("key".into());
+        assert!(store.keep(key.clone(), stored(&store, 10), HOUR));
+        assert!(!store.keep(key.clone(), stored(&store, 100_000), HOUR));
+        assert!(store.segment(&key).is_none());
+    }
+
+    #[test]
+    fn keys_of_one_digest_and_another_meaning_are_different() {
+        let store = store(1_000_000);
+        store.keep(Key::new("a".into()), stored(&store, 1), HOUR);
+        assert!(store.segment(&Key::new("b".into())).is_none());
+    }
+
+    #[test]
+    fn content_is_encoded_once() {
+        let store = store(1_000_000);
+        let mut times = 0;
+        for _ in 0..3 {
+            let encoded = store.encoding(7, "json", HOUR, || {
+                times += 1;
+                Ok(Bytes::from_static(b"{}"))
+            });
+            assert_eq!(encoded.unwrap(), "{}");
+        }
+        assert_eq!(times, 1);
+        assert!(store.encoding(8, "json", HOUR, || Err(Error::internal("no"))).is_err());
+    }
+
+    #[test]
+    fn a_failure_is_forgotten_after_its_lifetime() {
+        let store = store(1_000_000);
+        let key = Key::new("key".into());
+        let now = Timestamp::from_micros(0).unwrap();
+        store.keep_failure(key.clone(), Error::invalid("no"), now);
+        assert!(store.failure(&key, now.plus(Duration::from_secs(9))).is_some());
+        assert!(store.failure(&key, now.plus(Duration::from_secs(10))).is_none());
+    }
+
+    #[test]
+    fn a_purge_moves_one_source_on() {
+        let store = store(1_000);
+        assert_eq!(store.purge("a"), 1);
+        assert_eq!((store.generation("a"), store.generation("b")), (1, 0));
+    }
+}

@@ -1,1 +1,1 @@
-//! export
+//! The export door: HTTP.

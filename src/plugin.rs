@@ -1,1 +1,1 @@
-//! plugin
+//! The Grafana door; the only module that knows grafana-plugin-sdk.

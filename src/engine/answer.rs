@@ -1,0 +1,171 @@
+//! What comes out of the engine: rows, and how they were come by.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+use weir_plan::{Extent, Mode, Plan, Step, Timestamp};
+
+use super::Piece;
+use crate::batches::Batches;
+
+/// Which door a query came through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Door {
+    /// The Grafana plugin.
+    Grafana,
+    /// The export API.
+    Export,
+}
+
+impl Door {
+    /// The door's name in metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Grafana => "grafana",
+            Self::Export => "export",
+        }
+    }
+}
+
+/// How an answer was come by; the later one in this list wins where pieces differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// From the store, fresh.
+    Hit,
+    /// From a job that somebody else had started.
+    Joined,
+    /// Partly from the store.
+    Partial,
+    /// From a job of its own.
+    Miss,
+    /// From a job of its own because the caller wanted no cached answer.
+    Bypass,
+    /// From the store, older than fresh, while a new answer is fetched.
+    Stale,
+}
+
+impl Status {
+    /// The status's name, as in headers and metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Hit => "hit",
+            Self::Joined => "joined",
+            Self::Partial => "partial",
+            Self::Miss => "miss",
+            Self::Bypass => "bypass",
+            Self::Stale => "stale",
+        }
+    }
+}
+
+/// A complete answer. Cloning shares its rows.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The rows.
+    pub batches: Batches,
+    /// How they were come by.
+    pub provenance: Provenance,
+    /// The SQL that was run for them.
+    pub executed_sql: Arc<str>,
+    /// Names the content: equal ids have equal rows.
+    pub content_id: u64,
+    /// How long encodings of it are worth keeping.
+    pub lifetime: Duration,
+    /// The step of the query, for filling gaps.
+    pub step: Option<Step>,
+}
+
+/// How an answer was come by.
+#[derive(Clone, Debug, Serialize)]
+pub struct Provenance {
+    /// The mode.
+    pub mode: Mode,
+    /// Stable code of the reason for the mode.
+    pub reason: &'static str,
+    /// Where the rows came from.
+    pub status: Status,
+    /// Seconds since the oldest part was fetched.
+    pub age_s: f64,
+    /// When the oldest part was fetched.
+    pub fetched_at: Timestamp,
+    /// Seconds after its fetch for which the answer is fresh.
+    pub fresh_for_s: f64,
+    /// The range that was answered, where the text has one.
+    pub range: Option<Extent>,
+    /// Bytes billed for this request.
+    pub bytes_billed: u64,
+    /// Bytes that this request would have billed without us, less those it did.
+    pub bytes_saved: u64,
+    /// Slot time of this request's jobs in milliseconds.
+    pub slot_ms: u64,
+    /// The jobs that the rows came from.
+    pub job_ids: Vec<String>,
+}
+
+impl Provenance {
+    pub(super) fn of(plan: &Plan, pieces: &[Piece], now: Timestamp) -> Self {
+        let own = |piece: &&Piece| matches!(piece.status, Status::Miss | Status::Bypass);
+        let fetched_at = pieces.iter().map(|piece| piece.stored.fetched_at).min().unwrap_or(now);
+        let status = pieces.iter().map(|piece| piece.status).max().unwrap_or(Status::Hit);
+        let some_cached = pieces.iter().any(|piece| piece.status == Status::Hit);
+        let range = plan.segments.iter().filter_map(|segment| segment.extent).reduce(|hull, extent| {
+            Extent::new(hull.start().min(extent.start()), hull.end().max(extent.end())).unwrap_or(hull)
+        });
+        let total: u64 = pieces.iter().map(|piece| piece.stored.bytes_billed).sum();
+        let bytes_billed = pieces.iter().filter(own).map(|piece| piece.stored.bytes_billed).sum();
+        Self {
+            mode: plan.mode,
+            reason: plan.reason,
+            status: if status == Status::Miss && some_cached { Status::Partial } else { status },
+            age_s: now.since(fetched_at).as_secs_f64(),
+            fetched_at,
+            fresh_for_s: plan.segments.iter().map(|s| s.freshness.fresh_for).min().unwrap_or_default().as_secs_f64(),
+            range,
+            bytes_billed,
+            bytes_saved: total - bytes_billed,
+            slot_ms: pieces.iter().filter(own).map(|piece| piece.stored.slot_ms).sum(),
+            job_ids: pieces.iter().map(|piece| piece.stored.job_id.clone()).collect(),
+        }
+    }
+
+    /// The value of the header `X-Weir-Result`, an RFC 9651 dictionary:
+    /// `mode=whole, status=hit, age=12, billed=0, saved=10485760`.
+    pub fn header(&self) -> String {
+        let mut header = format!("mode={}, status={}, age={:.0}", self.mode, self.status.as_str(), self.age_s.floor());
+        let _ = write!(header, ", billed={}, saved={}", self.bytes_billed, self.bytes_saved);
+        header
+    }
+}
+
+/// How a query would be answered.
+#[derive(Clone, Debug, Serialize)]
+pub struct Explanation {
+    /// The mode.
+    pub mode: Mode,
+    /// Stable code of the reason for the mode.
+    pub reason: &'static str,
+    /// The pieces.
+    pub segments: Vec<SegmentExplanation>,
+}
+
+/// How a piece would be answered.
+#[derive(Clone, Debug, Serialize)]
+pub struct SegmentExplanation {
+    /// Its SQL.
+    pub sql: String,
+    /// Its range, where the text has one.
+    pub range: Option<Extent>,
+    /// The first 128 bits of its key.
+    pub key: String,
+    /// Seconds for which it stays fresh.
+    pub fresh_for_s: f64,
+    /// Where it would come from now.
+    pub status: Status,
+    /// Bytes its job would read, by dry run.
+    pub bytes_processed: u64,
+    /// Tables and views its job would read.
+    pub referenced_tables: Vec<String>,
+}

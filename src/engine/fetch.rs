@@ -1,0 +1,106 @@
+//! How a missing segment is fetched: one flight, one job, stored when it is complete.
+
+use std::sync::Arc;
+
+use weir_plan::{Kind, Query, Result, Segment, Timestamp};
+
+use super::{Engine, Status};
+use crate::cache::Stored;
+use crate::flight::Landed;
+use crate::source::{Job, Outcome};
+
+impl Engine {
+    /// Joins or starts the flight of a segment.
+    pub(super) async fn fetch(self: &Arc<Self>, query: &Query, segment: &Segment) -> Landed<Arc<Stored>> {
+        self.flights
+            .join(segment.key.clone(), || {
+                let (engine, query, segment) = (Arc::clone(self), query.clone(), segment.clone());
+                async move { engine.fetch_and_keep(&query, &segment).await }
+            })
+            .await
+    }
+
+    /// Fetches a segment that is served stale meanwhile; nobody waits for it.
+    pub(super) fn refresh(self: &Arc<Self>, query: &Query, segment: &Segment) {
+        let (engine, query, segment) = (Arc::clone(self), query.clone(), segment.clone());
+        tokio::spawn(async move {
+            let landed = engine.fetch(&query, &segment).await;
+            if let Err(error) = landed.result {
+                tracing::warn!(key = segment.key.short_hex(), ?error, "a stale answer could not be refreshed");
+            }
+        });
+    }
+
+    async fn fetch_and_keep(&self, query: &Query, segment: &Segment) -> Result<Arc<Stored>> {
+        let now = self.shared.clock.now();
+        // The flight before this one may have landed between our look and our start.
+        if let Some((stored, Status::Hit)) = self.found(segment, now).filter(|_| !query.cache.skip_read) {
+            return Ok(stored);
+        }
+        match self.run(query, segment, now, query.cache.skip_read).await {
+            Ok(stored) => {
+                let stored = Arc::new(Stored { batches: stored.batches.detach()?, ..stored });
+                self.shared.store.keep(segment.key.clone(), Arc::clone(&stored), segment.freshness.stale_until);
+                Ok(stored)
+            }
+            Err(error) => {
+                if repeats_itself(error.kind()) {
+                    self.shared.store.keep_failure(segment.key.clone(), error.clone(), now);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Runs the job of a segment; `anew` gives it an id that no other job has.
+    pub(super) async fn run(&self, query: &Query, segment: &Segment, now: Timestamp, anew: bool) -> Result<Stored> {
+        let metrics = &self.shared.metrics;
+        let outcome = self.source.run(self.job(query, segment, now, anew)).await;
+        let outcome: Outcome = match outcome {
+            Ok(outcome) => outcome,
+            Err(error) => {
+                metrics.jobs.with_label_values(&[error.kind().row().code]).inc();
+                return Err(error);
+            }
+        };
+        metrics.jobs.with_label_values(&["done"]).inc();
+        metrics.bytes_billed.inc_by(outcome.bytes_billed);
+        metrics.slot_ms.inc_by(outcome.slot_ms);
+        Ok(Stored {
+            content_id: self.shared.store.content_id(),
+            batches: outcome.batches,
+            fetched_at: now,
+            job_id: outcome.job_id,
+            bytes_billed: outcome.bytes_billed,
+            slot_ms: outcome.slot_ms,
+        })
+    }
+
+    /// The job of a segment. Its id is that of the key and the freshness slot, so that a retry or
+    /// another replica joins it.
+    pub(super) fn job(&self, query: &Query, segment: &Segment, now: Timestamp, anew: bool) -> Job {
+        let id = if anew {
+            format!("weir_{}_{}", segment.key.short_hex(), uuid::Uuid::new_v4().simple())
+        } else {
+            let slot = i64::try_from(segment.freshness.fresh_for.as_micros()).unwrap_or(i64::MAX).max(1);
+            format!("weir_{}_{}", segment.key.short_hex(), now.floor(slot).seconds())
+        };
+        let limits = [query.maximum_bytes_billed, self.settings.maximum_bytes_billed];
+        Job {
+            id,
+            sql: segment.sql.clone(),
+            parameters: query.parameters.clone(),
+            default_dataset: query.default_dataset.clone(),
+            location: query.location.clone(),
+            labels: query.labels.clone(),
+            priority: self.settings.priority,
+            maximum_bytes_billed: limits.into_iter().flatten().min(),
+            timeout: self.settings.job_timeout,
+        }
+    }
+}
+
+/// Whether the same question would fail in the same way.
+fn repeats_itself(kind: Kind) -> bool {
+    matches!(kind, Kind::InvalidQuery | Kind::NotFound | Kind::PermissionDenied | Kind::TooExpensive)
+}
