@@ -227,7 +227,7 @@ mod tests {
             ("dayofweek", 1),
             ("dayofyear", 245),
             ("week", 35),
-            ("week(monday)", 34),
+            ("week(monday)", 35),
             ("isoweek", 35),
             ("quarter", 3),
             ("isoyear", 2024),

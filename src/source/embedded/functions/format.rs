@@ -6,7 +6,7 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 use chrono::format::{Item, Parsed, StrftimeItems, parse};
-use chrono::{Datelike, TimeZone};
+use chrono::{Datelike, Offset, TimeZone};
 use datafusion::arrow::array::ArrayRef;
 use datafusion::arrow::array::timezone::Tz;
 use datafusion::arrow::datatypes::DataType;
@@ -57,7 +57,17 @@ fn with_zone(types: &[DataType], value: DataType, returns: DataType) -> Types {
     Some((takes, returns))
 }
 
-/// chrono's spelling of a format; the quarter, which chrono lacks, is left as `%Q`.
+/// `%Z` as `BigQuery` writes it: `UTC`, `UTC-7`, `UTC+5:30`.
+fn zone_name(offset_seconds: i32) -> String {
+    let (hours, minutes) = (offset_seconds / 3600, offset_seconds.abs() / 60 % 60);
+    match (hours, minutes) {
+        (0, 0) => "UTC".to_owned(),
+        (hours, 0) => format!("UTC{hours:+}"),
+        (hours, minutes) => format!("UTC{hours:+}:{minutes:02}"),
+    }
+}
+
+/// chrono's spelling of a format; `%Q`, which chrono lacks, and `%Z` are left for each row.
 fn translate(format: &str) -> String {
     let mut chrono = String::with_capacity(format.len());
     let mut rest = format;
@@ -109,6 +119,9 @@ fn write(args: &Args) -> Result<ArrayRef> {
         let mut format = translate(format);
         if format.contains("%Q") {
             format = format.replace("%Q", &local.quarter().to_string());
+        }
+        if format.contains("%Z") {
+            format = format.replace("%Z", &zone_name(local.offset().fix().local_minus_utc()));
         }
         if known.as_ref().is_none_or(|(text, _)| *text != format) {
             let items = items(&format)?;

@@ -33,7 +33,7 @@ impl Rewriter<'_> {
                 let last = parts.last().map(|part| ident(part.to_lowercase())).unwrap_or_else(|| ident(""));
                 if let [only] = &*parts {
                     let folded = only.to_lowercase();
-                    if self.ctes.contains(&folded) {
+                    if self.scopes.iter().any(|scope| scope.has(&folded)) {
                         *name = ObjectName::from(ident(folded));
                         alias.get_or_insert_with(|| table_alias(last));
                         return Ok(());
