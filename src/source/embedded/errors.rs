@@ -21,7 +21,7 @@ pub(super) fn of(error: DataFusionError, words: &Words) -> Error {
         DataFusionError::Shared(shared) => of_shared(&shared, words),
         DataFusionError::SchemaError(error, _) => of_schema(&error, words),
         DataFusionError::NotImplemented(what) => Error::invalid(format!("the embedded engine does not support this: {what}")),
-        DataFusionError::Plan(message) | DataFusionError::Execution(message) => Error::invalid(message),
+        DataFusionError::Plan(message) | DataFusionError::Execution(message) => of_message(message),
         DataFusionError::SQL(error, _) => Error::invalid(format!("Syntax error: {error}")),
         DataFusionError::ArrowError(error, context) => match *error {
             ArrowError::DivideByZero => Error::invalid("division by zero"),
@@ -41,6 +41,16 @@ pub(super) fn of(error: DataFusionError, words: &Words) -> Error {
         }
         error => Error::internal("the embedded engine failed").with_source(error),
     }
+}
+
+/// The engine's words, but for two columns of one name.
+fn of_message(message: String) -> Error {
+    let Some(rest) = message.strip_prefix("Projections require unique expression names but the expression \"") else {
+        return Error::invalid(message);
+    };
+    let first = rest.split('"').next().unwrap_or(rest);
+    let name = first.rsplit(" AS ").next().unwrap_or(first);
+    duplicate(name.rsplit('.').next().unwrap_or(name))
 }
 
 /// Errors that several consumers of one input share cannot be taken apart; their text is kept.

@@ -16,6 +16,8 @@ use datafusion::logical_expr::{
 use weir_plan::Error;
 use weir_plan::extent::DAY;
 
+use crate::source::embedded::types;
+
 /// The types that a function takes for the given ones, and what it then returns; `None` where no
 /// signature matches.
 pub(super) type Rule = fn(&[DataType]) -> Option<(Vec<DataType>, DataType)>;
@@ -63,13 +65,40 @@ impl Hash for Scalar {
 }
 
 impl Scalar {
-    fn apply(&self, types: &[DataType]) -> Result<(Vec<DataType>, DataType)> {
-        (self.rule)(types).ok_or_else(|| {
-            let types: Vec<_> = types.iter().map(crate::source::embedded::types::name).collect();
-            let name = self.name.trim_start_matches('$').to_uppercase();
+    fn apply(&self, given: &[DataType]) -> Result<(Vec<DataType>, DataType)> {
+        let fits = |takes: &[DataType]| takes.len() == given.len() && given.iter().zip(takes).all(|(given, takes)| coerces(given, takes));
+        (self.rule)(given).filter(|(takes, _)| fits(takes)).ok_or_else(|| {
+            let types: Vec<_> = given.iter().map(types::name).collect();
+            let name = self.name.to_uppercase();
+            let name = match self.name {
+                "$add" => "TIMESTAMP_ADD, DATE_ADD or their kin",
+                "$diff" => "TIMESTAMP_DIFF, DATE_DIFF or DATETIME_DIFF",
+                "$trunc" => "TIMESTAMP_TRUNC, DATE_TRUNC or DATETIME_TRUNC",
+                _ => name.trim_start_matches('$'),
+            };
             fail(format!("No matching signature for function {name} for argument types: {}", types.join(", ")))
         })
     }
+}
+
+/// Whether a type stands for another without a cast.
+/// Source: <https://cloud.google.com/bigquery/docs/reference/standard-sql/conversion_rules>.
+fn coerces(given: &DataType, takes: &DataType) -> bool {
+    use DataType as T;
+    let (given, takes) = match (given, takes) {
+        (T::Null, _) => return true,
+        (T::List(given) | T::LargeList(given) | T::FixedSizeList(given, _), T::List(takes)) => {
+            return coerces(given.data_type(), takes.data_type());
+        }
+        _ => (types::normal(given), types::normal(takes)),
+    };
+    given == takes
+        || matches!(
+            (given, takes),
+            (T::Int64, T::Float64 | T::Decimal128(..) | T::Decimal256(..))
+                | (T::Decimal128(..), T::Float64 | T::Decimal256(..))
+                | (T::Decimal256(..), T::Float64)
+        )
 }
 
 impl ScalarUDFImpl for Scalar {
@@ -82,7 +111,8 @@ impl ScalarUDFImpl for Scalar {
     }
 
     fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
-        Ok(self.apply(types)?.0)
+        // The engine replaces an error from here with words of its own; `return_type`'s is kept.
+        Ok(self.apply(types).map_or_else(|_| types.to_vec(), |(takes, _)| takes))
     }
 
     fn return_type(&self, types: &[DataType]) -> Result<DataType> {

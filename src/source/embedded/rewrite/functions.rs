@@ -161,7 +161,7 @@ impl Rewriter<'_> {
         }
         let Some(args) = arguments(&function) else { return Err(unsupported()) };
         if let Some(engine) = find(PLAIN, &name) {
-            return if args.is_empty() { Err(wrong("takes arguments")) } else { Ok(call(engine, args)) };
+            return if args.is_empty() { Err(wrong("takes arguments")) } else { Ok(call(engine, with_times(&name, args)?)) };
         }
         if name.starts_with("current_") {
             let zone = args.first().and_then(literal_text);
@@ -233,10 +233,13 @@ fn special(name: &str, args: Vec<Expr>) -> Result<Option<Special>> {
         ("regexp_replace", _, _, Ok([value, pattern, replacement])) => call("regexp_replace", [value, pattern, replacement, text("g")]),
         ("regexp_extract", _, Ok(both), _) => call("array_element", [call("regexp_match", both), int(1)]),
         ("strpos", _, Ok(both), _) => call("$cast_int64", [call("strpos", both)]),
-        ("generate_array", ..) => call("generate_array", args),
-        ("generate_date_array", _, Ok([first, last]), _) => call("$generate_dates", [first, last, int(1), text("day")]),
-        ("generate_date_array", _, _, Ok([first, last, interval])) => spaced("$generate_dates", first, last, interval)?,
-        ("generate_timestamp_array", _, _, Ok([first, last, interval])) => spaced("$generate_timestamps", first, last, interval)?,
+        ("generate_date_array", _, Ok([first, last]), _) => {
+            call("$generate_dates", [time(name, first)?, time(name, last)?, int(1), text("day")])
+        }
+        ("generate_date_array", _, _, Ok([first, last, interval])) => spaced("$generate_dates", time(name, first)?, time(name, last)?, interval)?,
+        ("generate_timestamp_array", _, _, Ok([first, last, interval])) => {
+            spaced("$generate_timestamps", time(name, first)?, time(name, last)?, interval)?
+        }
         _ => return Ok(is_special(name).then_some(Special::WrongArguments)),
     };
     Ok(Some(Special::Is(expr)))
@@ -255,14 +258,29 @@ fn is_special(name: &str) -> bool {
 
 /// A string literal where a function's name says which time it is.
 fn time(name: &str, value: Expr) -> Result<Expr> {
+    use sqlparser::ast::{DataType, TimezoneInfo};
     let Some(written) = literal_text(&value) else { return Ok(value) };
-    let sql_type = match name.split_once('_') {
-        Some(("timestamp", _)) => sqlparser::ast::DataType::Timestamp(None, sqlparser::ast::TimezoneInfo::None),
-        Some(("datetime", _)) => sqlparser::ast::DataType::Datetime(None),
-        Some(("time", _)) => sqlparser::ast::DataType::Time(None, sqlparser::ast::TimezoneInfo::None),
-        _ => sqlparser::ast::DataType::Date,
+    let sql_type = match name {
+        "unix_seconds" | "unix_millis" | "unix_micros" => DataType::Timestamp(None, TimezoneInfo::None),
+        _ if name.contains("timestamp") => DataType::Timestamp(None, TimezoneInfo::None),
+        _ if name.contains("datetime") => DataType::Datetime(None),
+        _ if name.contains("date") => DataType::Date,
+        _ => DataType::Time(None, TimezoneInfo::None),
     };
     values::constant(&sql_type, written)
+}
+
+/// String literals among a plain function's arguments that are times.
+fn with_times(name: &str, mut args: Vec<Expr>) -> Result<Vec<Expr>> {
+    let position = match name {
+        "unix_seconds" | "unix_millis" | "unix_micros" | "unix_date" => 0,
+        "format_timestamp" | "format_date" | "format_datetime" | "format_time" => 1,
+        _ => return Ok(args),
+    };
+    if let Some(arg) = args.get_mut(position) {
+        *arg = time(name, arg.clone())?;
+    }
+    Ok(args)
 }
 
 /// A date part, which is written like a column, as a string.
