@@ -25,20 +25,21 @@ const MAX_REQUEST_BYTES: usize = 10 * 1024 * 1024;
 
 /// Routes below `/bigquery/v2`, and the token endpoint.
 pub(super) fn router(shared: Arc<Shared>) -> Router {
-    let api = Router::new()
-        .route("/projects", get(catalog::list_projects))
-        .route("/projects/{project}/jobs", post(queries::insert_job).get(queries::list_jobs))
-        .route("/projects/{project}/jobs/{job}", get(queries::get_job))
-        .route("/projects/{project}/jobs/{job}/cancel", post(queries::cancel_job))
-        .route("/projects/{project}/queries", post(queries::query))
-        .route("/projects/{project}/queries/{job}", get(queries::get_query_results))
-        .route("/projects/{project}/datasets", get(catalog::list_datasets))
-        .route("/projects/{project}/datasets/{dataset}", get(catalog::get_dataset))
-        .route("/projects/{project}/datasets/{dataset}/tables", get(catalog::list_tables))
-        .route("/projects/{project}/datasets/{dataset}/tables/{table}", get(catalog::get_table))
-        .route("/projects/{project}/datasets/{dataset}/tables/{table}/data", get(catalog::read_table));
+    let jobs = "/bigquery/v2/projects/{project}/jobs";
+    let queries = "/bigquery/v2/projects/{project}/queries";
+    let datasets = "/bigquery/v2/projects/{project}/datasets";
     Router::new()
-        .nest("/bigquery/v2", api)
+        .route("/bigquery/v2/projects", get(catalog::list_projects))
+        .route(jobs, post(queries::insert_job).get(queries::list_jobs))
+        .route(&format!("{jobs}/{{job}}"), get(queries::get_job))
+        .route(&format!("{jobs}/{{job}}/cancel"), post(queries::cancel_job))
+        .route(queries, post(queries::query))
+        .route(&format!("{queries}/{{job}}"), get(queries::get_query_results))
+        .route(datasets, get(catalog::list_datasets))
+        .route(&format!("{datasets}/{{dataset}}"), get(catalog::get_dataset))
+        .route(&format!("{datasets}/{{dataset}}/tables"), get(catalog::list_tables))
+        .route(&format!("{datasets}/{{dataset}}/tables/{{table}}"), get(catalog::get_table))
+        .route(&format!("{datasets}/{{dataset}}/tables/{{table}}/data"), get(catalog::read_table))
         .route("/token", post(catalog::token))
         .fallback(unknown)
         .layer(DefaultBodyLimit::max(MAX_REQUEST_BYTES))
@@ -75,7 +76,7 @@ impl FromRequestParts<Arc<Shared>> for Asked {
             shared: Arc::clone(shared),
             connection,
             method: parts.method.to_string(),
-            path: parts.extensions.get::<axum::extract::OriginalUri>().map_or(parts.uri.path(), |uri| uri.0.path()).to_owned(),
+            path: parts.uri.path().to_owned(),
             params: url::form_urlencoded::parse(query.as_bytes()).into_owned().collect(),
             token: bearer(header).map(str::to_owned),
         })
