@@ -35,6 +35,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use weir_plan::{Error, Kind, Result, TableId};
 
 pub use self::log::{Call, CallKind, JobEnd, JobRun};
@@ -107,6 +108,8 @@ struct Shared {
     script: Script,
     tokens: login::Tokens,
     sessions: storage::Sessions,
+    /// The tasks of jobs.
+    running: TaskTracker,
     stop: CancellationToken,
 }
 
@@ -157,6 +160,7 @@ impl FakeServer {
             tokens: login::Tokens::default(),
             sessions: storage::Sessions::default(),
             config,
+            running: TaskTracker::new(),
             stop: stop.clone(),
         });
         let service = rest::router(Arc::clone(&shared)).into_make_service_with_connect_info::<connection::Connection>();
@@ -228,10 +232,12 @@ impl FakeServer {
         self.shared.log.clear();
     }
 
-    /// Stops accepting requests, cancels all jobs, and waits at most a second for requests under way.
+    /// Stops accepting requests, cancels all jobs, and waits at most a second for them and for
+    /// requests under way.
     pub async fn shutdown(mut self) {
         self.shared.stop.cancel();
-        let ended = futures::future::join_all(&mut self.tasks);
+        self.shared.running.close();
+        let ended = futures::future::join(self.shared.running.wait(), futures::future::join_all(&mut self.tasks));
         if tokio::time::timeout(Self::GRACE, ended).await.is_err() {
             tracing::debug!("requests to the fake BigQuery were dropped at its end");
         }
@@ -271,5 +277,5 @@ fn digest(parts: &[&str]) -> String {
         hasher.update(part.len().to_le_bytes());
         hasher.update(part);
     }
-    hasher.finalize()[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+    hasher.finalize()[..16].iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
 }

@@ -23,80 +23,107 @@ use crate::source::{Job, Table};
 pub(super) async fn token(asked: Asked, body: Bytes) -> Response {
     // The endpoint is open: tokens are what it gives.
     asked
-        .answer(CallKind::Token, |_| {}, |admitted| async move {
-            Ok(match admitted.shared.tokens.grant(&body) {
-                Ok(token) => Json(token).into_response(),
-                Err((error, description)) => {
-                    let body = json!({"error": error, "error_description": description});
-                    (StatusCode::BAD_REQUEST, Json(body)).into_response()
-                }
-            })
-        })
+        .answer(
+            CallKind::Token,
+            |_| {},
+            |admitted| async move {
+                Ok(match admitted.shared.tokens.grant(&body) {
+                    Ok(token) => Json(token).into_response(),
+                    Err((error, description)) => {
+                        let body = json!({"error": error, "error_description": description});
+                        (StatusCode::BAD_REQUEST, Json(body)).into_response()
+                    }
+                })
+            },
+        )
         .await
 }
 
 pub(super) async fn list_projects(asked: Asked) -> Response {
     asked
-        .answer(CallKind::ListProjects, |_| {}, |admitted| async move {
-            let projects: Vec<_> = admitted
-                .projects()
-                .into_iter()
-                .map(|project| {
-                    json!({
-                        "kind": "bigquery#project",
-                        "id": project,
-                        "numericId": "1",
-                        "friendlyName": project,
-                        "projectReference": {"projectId": project},
+        .answer(
+            CallKind::ListProjects,
+            |_| {},
+            |admitted| async move {
+                let projects: Vec<_> = admitted
+                    .projects()
+                    .into_iter()
+                    .map(|project| {
+                        json!({
+                            "kind": "bigquery#project",
+                            "id": project,
+                            "numericId": "1",
+                            "friendlyName": project,
+                            "projectReference": {"projectId": project},
+                        })
                     })
-                })
-                .collect();
-            Ok(Reply::new(json!({"kind": "bigquery#projectList", "totalItems": projects.len(), "projects": projects})))
-        })
+                    .collect();
+                Ok(Reply::new(
+                    json!({"kind": "bigquery#projectList", "totalItems": projects.len(), "projects": projects}),
+                ))
+            },
+        )
         .await
 }
 
 pub(super) async fn list_datasets(asked: Asked, Path(project): Path<String>) -> Response {
     asked
-        .answer(CallKind::ListDatasets, |_| {}, |admitted| async move {
-            let datasets = admitted.datasets(&project)?;
-            let datasets = datasets.iter().map(|dataset| admitted.dataset(&project, dataset));
-            let datasets: Vec<_> = datasets.collect();
-            Ok(Reply::new(json!({"kind": "bigquery#datasetList", "datasets": datasets})))
-        })
+        .answer(
+            CallKind::ListDatasets,
+            |_| {},
+            |admitted| async move {
+                let datasets = admitted.datasets(&project)?;
+                let datasets = datasets.iter().map(|dataset| admitted.dataset(&project, dataset));
+                let datasets: Vec<_> = datasets.collect();
+                Ok(Reply::new(json!({"kind": "bigquery#datasetList", "datasets": datasets})))
+            },
+        )
         .await
 }
 
 pub(super) async fn get_dataset(asked: Asked, Path((project, dataset)): Path<(String, String)>) -> Response {
     asked
-        .answer(CallKind::GetDataset, |_| {}, |admitted| async move {
-            admitted.check_dataset(&project, &dataset)?;
-            let mut json = admitted.dataset(&project, &dataset);
-            json["kind"] = "bigquery#dataset".into();
-            Ok(Reply::new(json))
-        })
+        .answer(
+            CallKind::GetDataset,
+            |_| {},
+            |admitted| async move {
+                admitted.check_dataset(&project, &dataset)?;
+                let mut json = admitted.dataset(&project, &dataset);
+                json["kind"] = "bigquery#dataset".into();
+                Ok(Reply::new(json))
+            },
+        )
         .await
 }
 
 pub(super) async fn list_tables(asked: Asked, Path((project, dataset)): Path<(String, String)>) -> Response {
     asked
-        .answer(CallKind::ListTables, |_| {}, |admitted| async move {
-            admitted.check_dataset(&project, &dataset)?;
-            let start = admitted.first_row(&format!("{project}.{dataset}"))?;
-            let limit = admitted.number("maxResults")?.unwrap_or(50).max(1);
-            let names: Vec<_> = admitted.tables().into_iter().filter(|id| id.project == project && id.dataset == dataset).collect();
-            let (skip, take) = (usize::try_from(start).unwrap_or(usize::MAX), usize::try_from(limit).unwrap_or(usize::MAX));
-            let mut tables = Vec::new();
-            for id in names.iter().skip(skip).take(take) {
-                tables.push(listed_table(&admitted.shared.source.table(id).await?, &admitted.shared.config.location)?);
-            }
-            let mut reply = json!({"kind": "bigquery#tableList", "totalItems": names.len(), "tables": tables});
-            let next = start.saturating_add(limit);
-            if next < names.len() as u64 {
-                reply["nextPageToken"] = page_token(&format!("{project}.{dataset}"), next).into();
-            }
-            Ok(Reply::new(reply))
-        })
+        .answer(
+            CallKind::ListTables,
+            |_| {},
+            |admitted| async move {
+                admitted.check_dataset(&project, &dataset)?;
+                let start = admitted.first_row(&format!("{project}.{dataset}"))?;
+                let limit = admitted.number("maxResults")?.unwrap_or(50).max(1);
+                let names: Vec<_> =
+                    admitted.tables().into_iter().filter(|id| id.project == project && id.dataset == dataset).collect();
+                let (skip, take) =
+                    (usize::try_from(start).unwrap_or(usize::MAX), usize::try_from(limit).unwrap_or(usize::MAX));
+                let mut tables = Vec::new();
+                for id in names.iter().skip(skip).take(take) {
+                    tables.push(listed_table(
+                        &admitted.shared.source.table(id).await?,
+                        &admitted.shared.config.location,
+                    )?);
+                }
+                let mut reply = json!({"kind": "bigquery#tableList", "totalItems": names.len(), "tables": tables});
+                let next = start.saturating_add(limit);
+                if next < names.len() as u64 {
+                    reply["nextPageToken"] = page_token(&format!("{project}.{dataset}"), next).into();
+                }
+                Ok(Reply::new(reply))
+            },
+        )
         .await
 }
 
@@ -104,9 +131,13 @@ pub(super) async fn get_table(asked: Asked, path: TablePath) -> Response {
     let table = table_id(path);
     let named = table.clone();
     asked
-        .answer(CallKind::GetTable, |call| call.table = Some(named), |admitted| async move {
-            resources::table(&admitted.table(&table).await?, &admitted.shared.config.location).map(Reply::new)
-        })
+        .answer(
+            CallKind::GetTable,
+            |call| call.table = Some(named),
+            |admitted| async move {
+                resources::table(&admitted.table(&table).await?, &admitted.shared.config.location).map(Reply::new)
+            },
+        )
         .await
 }
 
@@ -114,22 +145,27 @@ pub(super) async fn read_table(asked: Asked, path: TablePath) -> Response {
     let table = table_id(path);
     let named = table.clone();
     asked
-        .answer(CallKind::ReadTable, |call| call.table = Some(named), |admitted| async move {
-            let rows = admitted.rows(&table).await?;
-            let request = PageRequest {
-                start: admitted.first_row(&table.table)?,
-                max_rows: admitted.number("maxResults")?,
-                max_bytes: admitted.shared.config.page_bytes,
-                short: admitted.short,
-                timestamps: admitted.timestamps(),
-            };
-            let page = page(&rows, request)?;
-            let mut fields = json!({"kind": "bigquery#tableDataList", "etag": "weir", "totalRows": rows.num_rows().to_string()});
-            if let Some(next) = page.next {
-                fields["pageToken"] = page_token(&table.table, next).into();
-            }
-            Ok(Reply::new(fields).with_rows(page.rows))
-        })
+        .answer(
+            CallKind::ReadTable,
+            |call| call.table = Some(named),
+            |admitted| async move {
+                let rows = admitted.rows(&table).await?;
+                let request = PageRequest {
+                    start: admitted.first_row(&table.table)?,
+                    max_rows: admitted.number("maxResults")?,
+                    max_bytes: admitted.shared.config.page_bytes,
+                    short: admitted.short,
+                    timestamps: admitted.timestamps(),
+                };
+                let page = page(&rows, request)?;
+                let mut fields =
+                    json!({"kind": "bigquery#tableDataList", "etag": "weir", "totalRows": rows.num_rows().to_string()});
+                if let Some(next) = page.next {
+                    fields["pageToken"] = page_token(&table.table, next).into();
+                }
+                Ok(Reply::new(fields).with_rows(page.rows))
+            },
+        )
         .await
 }
 
@@ -137,7 +173,9 @@ pub(super) async fn read_table(asked: Asked, path: TablePath) -> Response {
 fn listed_table(table: &Table, location: &str) -> Result<Value, ApiError> {
     let mut json = resources::table(table, location)?;
     if let Some(fields) = json.as_object_mut() {
-        fields.retain(|name, _| ["kind", "id", "tableReference", "type", "timePartitioning", "creationTime"].contains(&name.as_str()));
+        fields.retain(|name, _| {
+            ["kind", "id", "tableReference", "type", "timePartitioning", "creationTime"].contains(&name.as_str())
+        });
     }
     Ok(json)
 }
@@ -212,12 +250,22 @@ impl super::Shared {
         }
         let table = self.source.table(id).await?;
         if table.kind == "VIEW" {
-            return Err(ApiError::invalid(format!("Table {id} is a view: only the rows of tables can be read without a query")));
+            return Err(ApiError::invalid(format!(
+                "Table {id} is a view: only the rows of tables can be read without a query"
+            )));
         }
         for name in columns {
-            table.schema.field_with_name(name).map_err(|_| ApiError::invalid(format!("Table {id} has no column {name}")))?;
+            table
+                .schema
+                .field_with_name(name)
+                .map_err(|_| ApiError::invalid(format!("Table {id} has no column {name}")))?;
         }
-        let wanted = table.schema.fields().iter().map(|field| field.name()).filter(|name| columns.is_empty() || columns.contains(name));
+        let wanted = table
+            .schema
+            .fields()
+            .iter()
+            .map(|field| field.name())
+            .filter(|name| columns.is_empty() || columns.contains(name));
         let list: Vec<_> = wanted.map(|name| format!("`{name}`")).collect();
         let sql = format!("SELECT {} FROM `{id}`", list.join(", "));
         let job = Job::new(format!("read_{}", uuid::Uuid::new_v4().simple()), sql);
@@ -231,10 +279,18 @@ fn select(rows: &Batches, columns: &[String]) -> Result<Batches, ApiError> {
         return Ok(rows.clone());
     }
     for name in columns {
-        rows.schema().field_with_name(name).map_err(|_| ApiError::invalid(format!("the table has no column {name}")))?;
+        rows.schema()
+            .field_with_name(name)
+            .map_err(|_| ApiError::invalid(format!("the table has no column {name}")))?;
     }
-    let wanted: Vec<_> =
-        rows.schema().fields().iter().enumerate().filter(|(_, field)| columns.contains(field.name())).map(|(index, _)| index).collect();
+    let wanted: Vec<_> = rows
+        .schema()
+        .fields()
+        .iter()
+        .enumerate()
+        .filter(|(_, field)| columns.contains(field.name()))
+        .map(|(index, _)| index)
+        .collect();
     let internal = |error| weir_plan::Error::internal("cannot select columns").with_source(error);
     let schema = rows.schema().project(&wanted).map_err(internal)?;
     let batches = rows.iter().map(|batch| batch.project(&wanted)).collect::<Result<_, _>>().map_err(internal)?;

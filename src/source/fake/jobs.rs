@@ -133,6 +133,7 @@ impl JobRecord {
             };
             shared.log.job_ended(&self.job.id, &end);
         }
+        shared.jobs.finished(&self.job.id);
         let done = Done { started, ended: shared.clock.now(), result };
         self.state.send_replace(State::Done(Arc::new(done)));
     }
@@ -166,7 +167,12 @@ impl Jobs {
     ///
     /// # Errors
     /// `duplicate` if its id is taken; the job of that id is not touched.
-    pub(super) fn insert(&self, shared: &Arc<Shared>, submission: Submission, principal: &str) -> Result<Arc<JobRecord>, ApiError> {
+    pub(super) fn insert(
+        &self,
+        shared: &Arc<Shared>,
+        submission: Submission,
+        principal: &str,
+    ) -> Result<Arc<JobRecord>, ApiError> {
         let Submission { mut job, configuration, .. } = submission;
         let location = job.location.get_or_insert_with(|| shared.config.location.clone()).clone();
         let project = &shared.source.identity().project;
@@ -189,18 +195,19 @@ impl Jobs {
             let mut known = self.known.lock();
             let id = &record.job.id;
             if known.by_id.contains_key(id) {
-                return Err(ApiError::new(409, "duplicate", format!("Already Exists: Job {project}:{}.{id}", record.location)));
+                return Err(ApiError::new(
+                    409,
+                    "duplicate",
+                    format!("Already Exists: Job {project}:{}.{id}", record.location),
+                ));
             }
             known.by_id.insert(id.clone(), Arc::clone(&record));
             known.by_table.insert(record.destination.clone(), Arc::clone(&record));
             known.in_order.push_back(id.clone());
         }
         let driven = Arc::clone(&record);
-        let shared = Arc::clone(shared);
-        tokio::spawn(async move {
-            driven.drive(&shared).await;
-            shared.jobs.finished(&driven.job.id);
-        });
+        let driving = Arc::clone(shared);
+        shared.running.spawn(async move { driven.drive(&driving).await });
         Ok(record)
     }
 

@@ -119,7 +119,8 @@ fn value_of(wire_type: &WireType, wire: &WireValue) -> Result<Value, String> {
         return Ok(Value::Object(fields));
     }
     let Some(text) = &wire.value else { return Ok(Value::Null) };
-    scalar(standard_name(&wire_type.name), text).ok_or_else(|| format!("{text:?} is not of the type {}", wire_type.name))
+    scalar(standard_name(&wire_type.name), text)
+        .ok_or_else(|| format!("{text:?} is not of the type {}", wire_type.name))
 }
 
 fn scalar(type_name: &str, text: &str) -> Option<Value> {

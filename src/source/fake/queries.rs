@@ -109,55 +109,70 @@ struct FirstPage {
 pub(super) async fn get_query_results(asked: Asked, Path((project, job)): Path<(String, String)>) -> Response {
     let id = job.clone();
     asked
-        .answer(CallKind::GetResults, |call| call.job_id = Some(id), |admitted| async move {
-            let record = admitted.job(&project, &job)?;
-            let request = PageRequest {
-                start: admitted.first_row(&record.destination.table)?,
-                max_rows: admitted.number("maxResults")?,
-                max_bytes: admitted.shared.config.page_bytes,
-                short: admitted.short,
-                timestamps: admitted.timestamps(),
-            };
-            let wait_ms = admitted.number("timeoutMs")?.unwrap_or(DEFAULT_WAIT_MS);
-            admitted.results("bigquery#getQueryResultsResponse", &record, wait_ms, request).await
-        })
+        .answer(
+            CallKind::GetResults,
+            |call| call.job_id = Some(id),
+            |admitted| async move {
+                let record = admitted.job(&project, &job)?;
+                let request = PageRequest {
+                    start: admitted.first_row(&record.destination.table)?,
+                    max_rows: admitted.number("maxResults")?,
+                    max_bytes: admitted.shared.config.page_bytes,
+                    short: admitted.short,
+                    timestamps: admitted.timestamps(),
+                };
+                let wait_ms = admitted.number("timeoutMs")?.unwrap_or(DEFAULT_WAIT_MS);
+                admitted.results("bigquery#getQueryResultsResponse", &record, wait_ms, request).await
+            },
+        )
         .await
 }
 
 pub(super) async fn get_job(asked: Asked, Path((project, job)): Path<(String, String)>) -> Response {
     let id = job.clone();
     asked
-        .answer(CallKind::GetJob, |call| call.job_id = Some(id), |admitted| async move {
-            resources::job(&*admitted.job(&project, &job)?).map(Reply::new)
-        })
+        .answer(
+            CallKind::GetJob,
+            |call| call.job_id = Some(id),
+            |admitted| async move { resources::job(&*admitted.job(&project, &job)?).map(Reply::new) },
+        )
         .await
 }
 
 pub(super) async fn cancel_job(asked: Asked, Path((project, job)): Path<(String, String)>) -> Response {
     let id = job.clone();
     asked
-        .answer(CallKind::Cancel, |call| call.job_id = Some(id), |admitted| async move {
-            let record = admitted.job(&project, &job)?;
-            record.cancel();
-            Ok(Reply::new(json!({"kind": "bigquery#jobCancelResponse", "job": resources::job(&record)?})))
-        })
+        .answer(
+            CallKind::Cancel,
+            |call| call.job_id = Some(id),
+            |admitted| async move {
+                let record = admitted.job(&project, &job)?;
+                record.cancel();
+                Ok(Reply::new(json!({"kind": "bigquery#jobCancelResponse", "job": resources::job(&record)?})))
+            },
+        )
         .await
 }
 
 pub(super) async fn list_jobs(asked: Asked, Path(project): Path<String>) -> Response {
     asked
-        .answer(CallKind::ListJobs, |_| {}, |admitted| async move {
-            admitted.check_project(&project)?;
-            let limit = admitted.number("maxResults")?.unwrap_or(50);
-            let wanted = admitted.params.get("stateFilter").map(|state| state.to_ascii_uppercase());
-            let jobs = admitted.shared.jobs.newest(usize::MAX).into_iter().map(|record| resources::listed_job(&record));
-            let jobs = jobs.filter(|job| match (job, &wanted) {
-                (Ok(job), Some(wanted)) => job["state"] == **wanted,
-                _ => true,
-            });
-            let jobs = jobs.take(usize::try_from(limit).unwrap_or(usize::MAX)).collect::<Result<Vec<_>, _>>()?;
-            Ok(Reply::new(json!({"kind": "bigquery#jobList", "etag": "weir", "jobs": jobs})))
-        })
+        .answer(
+            CallKind::ListJobs,
+            |_| {},
+            |admitted| async move {
+                admitted.check_project(&project)?;
+                let limit = admitted.number("maxResults")?.unwrap_or(50);
+                let wanted = admitted.params.get("stateFilter").map(|state| state.to_ascii_uppercase());
+                let jobs =
+                    admitted.shared.jobs.newest(usize::MAX).into_iter().map(|record| resources::listed_job(&record));
+                let jobs = jobs.filter(|job| match (job, &wanted) {
+                    (Ok(job), Some(wanted)) => job["state"] == **wanted,
+                    _ => true,
+                });
+                let jobs = jobs.take(usize::try_from(limit).unwrap_or(usize::MAX)).collect::<Result<Vec<_>, _>>()?;
+                Ok(Reply::new(json!({"kind": "bigquery#jobList", "etag": "weir", "jobs": jobs})))
+            },
+        )
         .await
 }
 
@@ -202,7 +217,9 @@ impl Admitted {
     /// The first row that a request for a page wants: of its token, else its `startIndex`.
     pub(super) fn first_row(&self, table: &str) -> Result<u64, ApiError> {
         match self.params.get("pageToken").filter(|token| !token.is_empty()) {
-            Some(token) => row_of_token(table, token).ok_or_else(|| ApiError::invalid(format!("Invalid page token {token:?}"))),
+            Some(token) => {
+                row_of_token(table, token).ok_or_else(|| ApiError::invalid(format!("Invalid page token {token:?}")))
+            }
             None => Ok(self.number("startIndex")?.unwrap_or(0)),
         }
     }
@@ -211,7 +228,13 @@ impl Admitted {
     ///
     /// # Errors
     /// The job's.
-    async fn results(&self, kind: &str, record: &JobRecord, wait_ms: u64, request: PageRequest) -> Result<Reply, ApiError> {
+    async fn results(
+        &self,
+        kind: &str,
+        record: &JobRecord,
+        wait_ms: u64,
+        request: PageRequest,
+    ) -> Result<Reply, ApiError> {
         let wait = Duration::from_millis(wait_ms).min(self.shared.config.longest_wait);
         if !matches!(record.state(), State::Done(_)) && !wait.is_zero() {
             tokio::select! {

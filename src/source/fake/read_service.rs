@@ -8,7 +8,8 @@ use std::task::{Context, Poll};
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use gcp_bigquery_client::google::cloud::bigquery::storage::v1::{
-    CreateReadSessionRequest, ReadRowsRequest, ReadRowsResponse, ReadSession, SplitReadStreamRequest, SplitReadStreamResponse,
+    CreateReadSessionRequest, ReadRowsRequest, ReadRowsResponse, ReadSession, SplitReadStreamRequest,
+    SplitReadStreamResponse,
 };
 use tonic::body::Body;
 use tonic::server::{Grpc, NamedService, ServerStreamingService, UnaryService};

@@ -161,7 +161,9 @@ fn json_response(http: u16, body: Vec<u8>) -> Response {
 
 /// An answer that is not in the API's form, like those of Google's front ends.
 pub(super) fn html_response(http: u16) -> Response {
-    let body = format!("<!DOCTYPE html>\n<html lang=en><title>Error {http}</title><p><b>{http}.</b> That\u{2019}s an error.\n");
+    let body = format!(
+        "<!DOCTYPE html>\n<html lang=en><title>Error {http}</title><p><b>{http}.</b> That\u{2019}s an error.\n"
+    );
     response(http, "text/html; charset=UTF-8", body.into_bytes())
 }
 

@@ -105,7 +105,13 @@ fn estimate_statistics(estimate: &Estimate) -> Result<Value, ApiError> {
 }
 
 /// The `Job` that a dry run answers: done, and without an id.
-pub(super) fn dry_run(project: &str, location: &str, configuration: Value, estimate: &Estimate, now: Timestamp) -> Result<Value, ApiError> {
+pub(super) fn dry_run(
+    project: &str,
+    location: &str,
+    configuration: Value,
+    estimate: &Estimate,
+    now: Timestamp,
+) -> Result<Value, ApiError> {
     let mut configuration = configuration;
     configuration["dryRun"] = true.into();
     Ok(json!({

@@ -48,7 +48,9 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
 
 async fn unknown(asked: Asked) -> Response {
     let what = format!("{} {}", asked.method, asked.path);
-    asked.answer::<Reply, _>(CallKind::Unknown, |_| {}, |_| async { Err(ApiError::not_found(format!("URL {what}"))) }).await
+    asked
+        .answer::<Reply, _>(CallKind::Unknown, |_| {}, |_| async { Err(ApiError::not_found(format!("URL {what}"))) })
+        .await
 }
 
 /// A request as it came, before anything is decided.
@@ -179,7 +181,9 @@ impl Admitted {
         Err(ApiError::new(
             403,
             "accessDenied",
-            format!("Access Denied: Project {project}: User does not have bigquery.jobs.create permission in project {project}."),
+            format!(
+                "Access Denied: Project {project}: User does not have bigquery.jobs.create permission in project {project}."
+            ),
         ))
     }
 }

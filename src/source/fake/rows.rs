@@ -72,7 +72,9 @@ impl<'a> Column<'a> {
             DataType::Decimal256(_, _) => Self::BigNumeric(array.as_primitive::<Decimal256Type>()),
             DataType::Date32 => Self::Date(array.as_primitive::<Date32Type>()),
             DataType::Time64(TimeUnit::Microsecond) => Self::Time(array.as_primitive::<Time64MicrosecondType>()),
-            DataType::Timestamp(TimeUnit::Microsecond, None) => Self::Datetime(array.as_primitive::<TimestampMicrosecondType>()),
+            DataType::Timestamp(TimeUnit::Microsecond, None) => {
+                Self::Datetime(array.as_primitive::<TimestampMicrosecondType>())
+            }
             DataType::Timestamp(TimeUnit::Microsecond, Some(_)) => {
                 Self::Timestamp(array.as_primitive::<TimestampMicrosecondType>())
             }
@@ -84,7 +86,9 @@ impl<'a> Column<'a> {
                 let list = array.as_list::<i32>();
                 Self::Repeated(list, Box::new(Self::new(list.values().as_ref())?))
             }
-            other => return Err(Error::internal(format!("a column has the type {other}, which is none of BigQuery's"))),
+            other => {
+                return Err(Error::internal(format!("a column has the type {other}, which is none of BigQuery's")));
+            }
         })
     }
 
@@ -130,10 +134,10 @@ impl<'a> Column<'a> {
             Self::Numeric(array) => decimal_text(&array.value_as_string(row)),
             Self::BigNumeric(array) => decimal_text(&array.value_as_string(row)),
             Self::Date(array) => array.value_as_date(row).map(|date| date.to_string()).unwrap_or_default(),
-            Self::Time(array) => array.value_as_time(row).map(|time| time_text(&time)).unwrap_or_default(),
+            Self::Time(array) => array.value_as_time(row).map(|time| time_text(time)).unwrap_or_default(),
             Self::Datetime(array) => array
                 .value_as_datetime(row)
-                .map(|datetime| format!("{}T{}", datetime.date(), time_text(&datetime.time())))
+                .map(|datetime| format!("{}T{}", datetime.date(), time_text(datetime.time())))
                 .unwrap_or_default(),
             Self::Timestamp(array) => timestamp_text(array.value(row), timestamps),
             Self::Text(_) | Self::Record(..) | Self::Repeated(..) => String::new(),
@@ -202,7 +206,7 @@ fn decimal_text(text: &str) -> String {
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { text }.to_owned()
 }
 
-fn time_text(time: &chrono::NaiveTime) -> String {
+fn time_text(time: chrono::NaiveTime) -> String {
     let format = if time.nanosecond() == 0 { "%H:%M:%S" } else { "%H:%M:%S%.6f" };
     time.format(format).to_string()
 }
@@ -249,7 +253,8 @@ mod tests {
             plain,
             &["\"2024-01-01T00:00:00\"", "\"2024-01-01T00:00:00.250000\""],
         );
-        let numeric = Decimal128Array::from(vec![1_500_000_000, -2_000_000_000, 1]).with_precision_and_scale(38, 9).unwrap();
+        let numeric =
+            Decimal128Array::from(vec![1_500_000_000, -2_000_000_000, 1]).with_precision_and_scale(38, 9).unwrap();
         check(Arc::new(numeric), plain, &["\"1.5\"", "\"-2\"", "\"0.000000001\""]);
         let big = Decimal256Array::from(vec![i256::from(0), i256::from_i128(10_i128.pow(38))]);
         check(Arc::new(big.with_precision_and_scale(76, 38).unwrap()), plain, &["\"0\"", "\"1\""]);

@@ -78,7 +78,10 @@ fn type_name(field: &Field) -> Result<&'static str> {
         DataType::Timestamp(TimeUnit::Microsecond, Some(_)) => "TIMESTAMP",
         DataType::Struct(_) => "RECORD",
         other => {
-            return Err(Error::internal(format!("column {:?} has the type {other}, which is none of BigQuery's", field.name())));
+            return Err(Error::internal(format!(
+                "column {:?} has the type {other}, which is none of BigQuery's",
+                field.name()
+            )));
         }
     })
 }

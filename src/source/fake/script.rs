@@ -119,7 +119,8 @@ impl Gate {
 /// Source: <https://cloud.google.com/bigquery/docs/error-messages>.
 fn http_of(reason: &str) -> u16 {
     match reason {
-        "accessDenied" | "quotaExceeded" | "rateLimitExceeded" | "billingNotEnabled" | "blocked" | "responseTooLarge" => 403,
+        "accessDenied" | "quotaExceeded" | "rateLimitExceeded" | "billingNotEnabled" | "blocked"
+        | "responseTooLarge" => 403,
         "notFound" => 404,
         "duplicate" => 409,
         "stopped" => 499,

@@ -12,8 +12,8 @@ use arrow::ipc::writer::StreamWriter;
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use gcp_bigquery_client::google::cloud::bigquery::storage::v1::{
-    ArrowRecordBatch, ArrowSchema, CreateReadSessionRequest, DataFormat, ReadRowsRequest, ReadRowsResponse, ReadSession,
-    ReadStream, StreamStats, read_rows_response, read_session, stream_stats,
+    ArrowRecordBatch, ArrowSchema, CreateReadSessionRequest, DataFormat, ReadRowsRequest, ReadRowsResponse,
+    ReadSession, ReadStream, StreamStats, read_rows_response, read_session, stream_stats,
 };
 use parking_lot::Mutex;
 use tonic::{Code, Status};
@@ -77,23 +77,31 @@ impl Shared {
         let mut call = self.storage_call(CallKind::CreateReadSession, token);
         call.table.clone_from(&table);
         let fault = self.admit_storage(call)?;
-        let table = table.ok_or_else(|| Status::invalid_argument(format!("{:?} is not the name of a table", session.table)))?;
+        let table =
+            table.ok_or_else(|| Status::invalid_argument(format!("{:?} is not the name of a table", session.table)))?;
         let columns = check_options(&session)?;
         let rows = self.table_rows(&table, &columns).await.map_err(|error| status(&error))?;
         let streams = self.divide(rows.num_rows(), request.max_stream_count);
         let project = request.parent.strip_prefix("projects/").unwrap_or(&request.parent);
-        let name =
-            format!("projects/{project}/locations/{}/sessions/{}", self.config.location.to_lowercase(), uuid::Uuid::new_v4().simple());
+        let name = format!(
+            "projects/{project}/locations/{}/sessions/{}",
+            self.config.location.to_lowercase(),
+            uuid::Uuid::new_v4().simple()
+        );
         let schema = answer_schema(rows.schema());
         let schema_message = schema_message(&schema).map_err(|error| internal(error, "cannot encode the schema"))?;
         session.name.clone_from(&name);
-        session.schema = Some(read_session::Schema::ArrowSchema(ArrowSchema { serialized_schema: schema_message.clone() }));
-        session.streams = (0..streams.len()).map(|index| ReadStream { name: format!("{name}/streams/{index}") }).collect();
+        session.schema =
+            Some(read_session::Schema::ArrowSchema(ArrowSchema { serialized_schema: schema_message.clone() }));
+        session.streams =
+            (0..streams.len()).map(|index| ReadStream { name: format!("{name}/streams/{index}") }).collect();
         session.estimated_row_count = i64::try_from(rows.num_rows()).unwrap_or(i64::MAX);
         session.estimated_total_bytes_scanned = i64::try_from(rows.memory_size()).unwrap_or(i64::MAX);
         self.sessions.keep(Arc::new(Session { name, schema, schema_message, rows, streams }));
         match fault {
-            Some(Fault::LoseAnswer | Fault::CutAnswer { .. }) => Err(Status::unavailable("the answer was lost, as scripted")),
+            Some(Fault::LoseAnswer | Fault::CutAnswer { .. }) => {
+                Err(Status::unavailable("the answer was lost, as scripted"))
+            }
             _ => Ok(session),
         }
     }
@@ -116,14 +124,17 @@ impl Shared {
             .stream(&request.read_stream)
             .ok_or_else(|| Status::not_found(format!("stream {} is unknown or expired", request.read_stream)))?;
         let offset = usize::try_from(request.offset).ok().filter(|offset| *offset <= rows.len());
-        let offset = offset.ok_or_else(|| Status::out_of_range(format!("offset {} is not within the stream", request.offset)))?;
+        let offset = offset
+            .ok_or_else(|| Status::out_of_range(format!("offset {} is not within the stream", request.offset)))?;
         let messages = Messages { session, next: rows.start + offset, start: rows.start, end: rows.end, first: true };
         let per_message = self.config.rows_per_message.max(1);
         let messages = stream::iter(messages.map_rows(per_message));
         Ok(match fault {
             Some(Fault::LoseAnswer) => stream::iter([Err(lost())]).boxed(),
             Some(Fault::CutAnswer { after_bytes }) => cut(messages, after_bytes).boxed(),
-            Some(Fault::ShortPage { rows }) => messages.take(usize::try_from(rows).unwrap_or(usize::MAX).div_ceil(per_message)).boxed(),
+            Some(Fault::ShortPage { rows }) => {
+                messages.take(usize::try_from(rows).unwrap_or(usize::MAX).div_ceil(per_message)).boxed()
+            }
             _ => messages.boxed(),
         })
     }
@@ -174,7 +185,9 @@ impl Shared {
 fn check_options(session: &ReadSession) -> Result<Vec<String>, Status> {
     match session.data_format() {
         DataFormat::Arrow => {}
-        DataFormat::Avro => return Err(Status::unimplemented("data_format AVRO is not supported by this server; ask for ARROW")),
+        DataFormat::Avro => {
+            return Err(Status::unimplemented("data_format AVRO is not supported by this server; ask for ARROW"));
+        }
         DataFormat::Unspecified => return Err(Status::invalid_argument("data_format is missing")),
     }
     let Some(options) = &session.read_options else { return Ok(Vec::new()) };
@@ -188,7 +201,9 @@ fn check_options(session: &ReadSession) -> Result<Vec<String>, Status> {
         return Err(Status::unimplemented("response_compression_codec is not supported by this server"));
     }
     if let Some(nested) = options.selected_fields.iter().find(|name| name.contains('.')) {
-        return Err(Status::unimplemented(format!("selecting a nested field ({nested}) is not supported by this server")));
+        return Err(Status::unimplemented(format!(
+            "selecting a nested field ({nested}) is not supported by this server"
+        )));
     }
     Ok(options.selected_fields.clone())
 }
@@ -223,7 +238,9 @@ impl Messages {
         self.next += length;
         let progress = stream_stats::Progress { at_response_start: before, at_response_end: self.progress() };
         let schema = std::mem::take(&mut self.first).then(|| {
-            read_rows_response::Schema::ArrowSchema(ArrowSchema { serialized_schema: self.session.schema_message.clone() })
+            read_rows_response::Schema::ArrowSchema(ArrowSchema {
+                serialized_schema: self.session.schema_message.clone(),
+            })
         });
         let row_count = i64::try_from(length).unwrap_or(i64::MAX);
         #[expect(deprecated, reason = "BigQuery fills it still")]

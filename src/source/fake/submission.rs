@@ -123,7 +123,9 @@ impl Submission {
         let resource: JobResource = serde_json::from_value(value).map_err(|error| parse_error(&error))?;
         let Reference { project_id, job_id, location } = resource.job_reference;
         if let Some(other) = project_id.filter(|other| other != project) {
-            return Err(ApiError::invalid(format!("jobReference.projectId {other} does not match the URL's project {project}")));
+            return Err(ApiError::invalid(format!(
+                "jobReference.projectId {other} does not match the URL's project {project}"
+            )));
         }
         let id = job_id.unwrap_or_else(|| format!("job_{}", uuid::Uuid::new_v4().simple()));
         check_id(&id)?;
