@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 use weir_plan::Parameter;
 
@@ -41,12 +41,23 @@ struct WireField {
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct WireValue {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "text")]
     value: Option<String>,
     #[serde(default)]
     array_values: Option<Vec<WireValue>>,
     #[serde(default)]
     struct_values: Option<BTreeMap<String, WireValue>>,
+}
+
+/// The field is a string, but numbers and booleans are taken for their text: Google's own clients
+/// send them.
+fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    match Option::<Value>::deserialize(deserializer)? {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text)),
+        Some(scalar @ (Value::Number(_) | Value::Bool(_))) => Ok(Some(scalar.to_string())),
+        Some(other) => Err(serde::de::Error::custom(format!("{other} is not a scalar"))),
+    }
 }
 
 /// Takes named parameters.
@@ -151,6 +162,7 @@ mod tests {
         let wire = json!([
             {"name": "n", "parameterType": {"type": "INT64"}, "parameterValue": {"value": "9007199254740993"}},
             {"name": "f", "parameterType": {"type": "FLOAT64"}, "parameterValue": {"value": "1.5"}},
+            {"name": "g", "parameterType": {"type": "FLOAT64"}, "parameterValue": {"value": 0.25}},
             {"name": "b", "parameterType": {"type": "BOOL"}, "parameterValue": {"value": "true"}},
             {"name": "none", "parameterType": {"type": "DATE"}, "parameterValue": {}},
             {"name": "list", "parameterType": {"type": "ARRAY", "arrayType": {"type": "STRING"}},
@@ -163,6 +175,7 @@ mod tests {
         let expected = json!({
             "n": {"type": "INT64", "value": 9_007_199_254_740_993_i64},
             "f": {"type": "FLOAT64", "value": 1.5},
+            "g": {"type": "FLOAT64", "value": 0.25},
             "b": {"type": "BOOL", "value": true},
             "none": {"type": "DATE", "value": null},
             "list": {"type": "ARRAY<STRING>", "value": ["a", "b"]},
