@@ -10,15 +10,13 @@ use http::StatusCode;
 use serde_json::{Value, json};
 use weir_plan::TableId;
 
-use super::jobs::State;
 use super::log::CallKind;
 use super::pages::{PageRequest, page};
 use super::queries::page_token;
 use super::reply::{ApiError, Reply};
 use super::resources;
 use super::rest::{Admitted, Asked, TablePath, table_id};
-use crate::batches::Batches;
-use crate::source::{Job, Table};
+use crate::source::Table;
 
 pub(super) async fn token(asked: Asked, body: Bytes) -> Response {
     // The endpoint is open: tokens are what it gives.
@@ -135,7 +133,8 @@ pub(super) async fn get_table(asked: Asked, path: TablePath) -> Response {
             CallKind::GetTable,
             |call| call.table = Some(named),
             |admitted| async move {
-                resources::table(&admitted.table(&table).await?, &admitted.shared.config.location).map(Reply::new)
+                resources::table(&admitted.shared.table(&table).await?, &admitted.shared.config.location)
+                    .map(Reply::new)
             },
         )
         .await
@@ -149,7 +148,7 @@ pub(super) async fn read_table(asked: Asked, path: TablePath) -> Response {
             CallKind::ReadTable,
             |call| call.table = Some(named),
             |admitted| async move {
-                let rows = admitted.rows(&table).await?;
+                let rows = admitted.shared.table_rows(&table, &[]).await?;
                 let request = PageRequest {
                     start: admitted.first_row(&table.table)?,
                     max_rows: admitted.number("maxResults")?,
@@ -212,87 +211,4 @@ impl Admitted {
             "location": self.shared.config.location,
         })
     }
-
-    /// A table of the source, or the anonymous table of a finished job.
-    async fn table(&self, id: &TableId) -> Result<Table, ApiError> {
-        if let Some(record) = self.shared.jobs.of_table(id) {
-            return match record.state() {
-                State::Done(done) => match &done.result {
-                    Ok(answer) => Ok(resources::anonymous_table(&record, &done, answer)),
-                    Err(_) => Err(ApiError::not_found(format!("Table {id}"))),
-                },
-                State::Pending | State::Running(_) => Err(ApiError::not_found(format!("Table {id}"))),
-            };
-        }
-        Ok(self.shared.source.table(id).await?)
-    }
-
-    /// All rows of a table.
-    async fn rows(&self, id: &TableId) -> Result<Batches, ApiError> {
-        self.shared.table_rows(id, &[]).await
-    }
-}
-
-impl super::Shared {
-    /// The rows of an anonymous table, or of a table of the source; all columns, or those named.
-    ///
-    /// # Errors
-    /// `notFound`, and those of the source.
-    pub(super) async fn table_rows(&self, id: &TableId, columns: &[String]) -> Result<Batches, ApiError> {
-        if let Some(record) = self.jobs.of_table(id) {
-            let State::Done(done) = record.state() else {
-                return Err(ApiError::not_found(format!("Table {id}")));
-            };
-            return match &done.result {
-                Ok(answer) => select(&answer.outcome.batches, columns),
-                Err(_) => Err(ApiError::not_found(format!("Table {id}"))),
-            };
-        }
-        let table = self.source.table(id).await?;
-        if table.kind == "VIEW" {
-            return Err(ApiError::invalid(format!(
-                "Table {id} is a view: only the rows of tables can be read without a query"
-            )));
-        }
-        for name in columns {
-            table
-                .schema
-                .field_with_name(name)
-                .map_err(|_| ApiError::invalid(format!("Table {id} has no column {name}")))?;
-        }
-        let wanted = table
-            .schema
-            .fields()
-            .iter()
-            .map(|field| field.name())
-            .filter(|name| columns.is_empty() || columns.contains(name));
-        let list: Vec<_> = wanted.map(|name| format!("`{name}`")).collect();
-        let sql = format!("SELECT {} FROM `{id}`", list.join(", "));
-        let job = Job::new(format!("read_{}", uuid::Uuid::new_v4().simple()), sql);
-        Ok(self.source.run(job).await?.batches)
-    }
-}
-
-/// The named columns in the table's order; all if none is named.
-fn select(rows: &Batches, columns: &[String]) -> Result<Batches, ApiError> {
-    if columns.is_empty() {
-        return Ok(rows.clone());
-    }
-    for name in columns {
-        rows.schema()
-            .field_with_name(name)
-            .map_err(|_| ApiError::invalid(format!("the table has no column {name}")))?;
-    }
-    let wanted: Vec<_> = rows
-        .schema()
-        .fields()
-        .iter()
-        .enumerate()
-        .filter(|(_, field)| columns.contains(field.name()))
-        .map(|(index, _)| index)
-        .collect();
-    let internal = |error| weir_plan::Error::internal("cannot select columns").with_source(error);
-    let schema = rows.schema().project(&wanted).map_err(internal)?;
-    let batches = rows.iter().map(|batch| batch.project(&wanted)).collect::<Result<_, _>>().map_err(internal)?;
-    Ok(Batches::new(std::sync::Arc::new(schema), batches)?)
 }

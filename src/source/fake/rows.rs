@@ -134,7 +134,7 @@ impl<'a> Column<'a> {
             Self::Numeric(array) => decimal_text(&array.value_as_string(row)),
             Self::BigNumeric(array) => decimal_text(&array.value_as_string(row)),
             Self::Date(array) => array.value_as_date(row).map(|date| date.to_string()).unwrap_or_default(),
-            Self::Time(array) => array.value_as_time(row).map(|time| time_text(time)).unwrap_or_default(),
+            Self::Time(array) => array.value_as_time(row).map(time_text).unwrap_or_default(),
             Self::Datetime(array) => array
                 .value_as_datetime(row)
                 .map(|datetime| format!("{}T{}", datetime.date(), time_text(datetime.time())))

@@ -37,7 +37,7 @@ pub enum Fault {
     },
     /// Processed, but the page (over gRPC: the stream) ends early as if it were complete.
     ShortPage {
-        /// Rows that it still has.
+        /// Rows that it still has; over gRPC, up to the next whole message.
         rows: u64,
     },
 }

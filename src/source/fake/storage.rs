@@ -5,39 +5,23 @@ use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
-use arrow::error::ArrowError;
-use arrow::ipc::writer::StreamWriter;
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use gcp_bigquery_client::google::cloud::bigquery::storage::v1::{
-    ArrowRecordBatch, ArrowSchema, CreateReadSessionRequest, DataFormat, ReadRowsRequest, ReadRowsResponse,
-    ReadSession, ReadStream, StreamStats, read_rows_response, read_session, stream_stats,
+    CreateReadSessionRequest, DataFormat, ReadRowsRequest, ReadRowsResponse, ReadSession, ReadStream, read_session,
 };
 use parking_lot::Mutex;
 use tonic::{Code, Status};
-use weir_plan::{Error, TableId};
+use weir_plan::TableId;
 
 use super::log::{Call, CallKind};
 use super::reply::ApiError;
-use super::schema::answer_schema;
+use super::streams::{Session, cut, lost, messages};
 use super::{Fault, Shared};
-use crate::batches::Batches;
 use crate::config::Secret;
 
 /// Sessions that are kept; older ones are gone, as after their hours with `BigQuery`.
 const KEPT_SESSIONS: usize = 100;
-
-/// One session: its rows, and the row ranges of its streams.
-struct Session {
-    name: String,
-    schema: SchemaRef,
-    /// The schema's IPC message.
-    schema_message: Vec<u8>,
-    rows: Batches,
-    streams: Vec<Range<usize>>,
-}
 
 /// The sessions that can still be read.
 #[derive(Default)]
@@ -72,37 +56,38 @@ impl Shared {
         token: Option<String>,
         request: CreateReadSessionRequest,
     ) -> Result<ReadSession, Status> {
-        let mut session = request.read_session.ok_or_else(|| Status::invalid_argument("read_session is missing"))?;
-        let table = table_of(&session.table);
+        let wanted = request.read_session.unwrap_or_default();
+        let table = table_of(&wanted.table);
         let mut call = self.storage_call(CallKind::CreateReadSession, token);
         call.table.clone_from(&table);
         let fault = self.admit_storage(call)?;
         let table =
-            table.ok_or_else(|| Status::invalid_argument(format!("{:?} is not the name of a table", session.table)))?;
-        let columns = check_options(&session)?;
+            table.ok_or_else(|| Status::invalid_argument(format!("{:?} is not the name of a table", wanted.table)))?;
+        let columns = check_options(&wanted)?;
         let rows = self.table_rows(&table, &columns).await.map_err(|error| status(&error))?;
-        let streams = self.divide(rows.num_rows(), request.max_stream_count);
+        let (num_rows, num_bytes) = (rows.num_rows(), rows.memory_size());
         let project = request.parent.strip_prefix("projects/").unwrap_or(&request.parent);
-        let name = format!(
-            "projects/{project}/locations/{}/sessions/{}",
-            self.config.location.to_lowercase(),
-            uuid::Uuid::new_v4().simple()
-        );
-        let schema = answer_schema(rows.schema());
-        let schema_message = schema_message(&schema).map_err(|error| internal(error, "cannot encode the schema"))?;
-        session.name.clone_from(&name);
-        session.schema =
-            Some(read_session::Schema::ArrowSchema(ArrowSchema { serialized_schema: schema_message.clone() }));
-        session.streams =
-            (0..streams.len()).map(|index| ReadStream { name: format!("{name}/streams/{index}") }).collect();
-        session.estimated_row_count = i64::try_from(rows.num_rows()).unwrap_or(i64::MAX);
-        session.estimated_total_bytes_scanned = i64::try_from(rows.memory_size()).unwrap_or(i64::MAX);
-        self.sessions.keep(Arc::new(Session { name, schema, schema_message, rows, streams }));
+        let id = uuid::Uuid::new_v4().simple();
+        let name = format!("projects/{project}/locations/{}/sessions/{id}", self.config.location.to_lowercase());
+        let streams = self.divide(num_rows, request.max_stream_count);
+        let session = Session::new(name, rows, streams)
+            .map_err(|error| Status::internal(format!("cannot encode the schema of {table}: {error}")))?;
+        let answer = ReadSession {
+            name: session.name.clone(),
+            schema: Some(read_session::Schema::ArrowSchema(session.arrow_schema())),
+            streams: (0..session.streams.len())
+                .map(|index| ReadStream { name: format!("{}/streams/{index}", session.name) })
+                .collect(),
+            estimated_row_count: i64::try_from(num_rows).unwrap_or(i64::MAX),
+            estimated_total_bytes_scanned: i64::try_from(num_bytes).unwrap_or(i64::MAX),
+            ..wanted
+        };
+        self.sessions.keep(Arc::new(session));
         match fault {
             Some(Fault::LoseAnswer | Fault::CutAnswer { .. }) => {
                 Err(Status::unavailable("the answer was lost, as scripted"))
             }
-            _ => Ok(session),
+            _ => Ok(answer),
         }
     }
 
@@ -126,9 +111,8 @@ impl Shared {
         let offset = usize::try_from(request.offset).ok().filter(|offset| *offset <= rows.len());
         let offset = offset
             .ok_or_else(|| Status::out_of_range(format!("offset {} is not within the stream", request.offset)))?;
-        let messages = Messages { session, next: rows.start + offset, start: rows.start, end: rows.end, first: true };
         let per_message = self.config.rows_per_message.max(1);
-        let messages = stream::iter(messages.map_rows(per_message));
+        let messages = messages(session, rows, offset, per_message);
         Ok(match fault {
             Some(Fault::LoseAnswer) => stream::iter([Err(lost())]).boxed(),
             Some(Fault::CutAnswer { after_bytes }) => cut(messages, after_bytes).boxed(),
@@ -216,101 +200,6 @@ fn table_of(name: &str) -> Option<TableId> {
     }
 }
 
-/// The messages of a stream, made one by one.
-struct Messages {
-    session: Arc<Session>,
-    start: usize,
-    next: usize,
-    end: usize,
-    first: bool,
-}
-
-impl Messages {
-    fn map_rows(mut self, per_message: usize) -> impl Iterator<Item = Result<ReadRowsResponse, Status>> {
-        std::iter::from_fn(move || (self.next < self.end).then(|| self.message(per_message)))
-    }
-
-    fn message(&mut self, per_message: usize) -> Result<ReadRowsResponse, Status> {
-        let (batch, length) = self.slice(per_message);
-        let serialized_record_batch =
-            batch_message(&self.session.schema, &batch).map_err(|error| internal(error, "cannot encode rows"))?;
-        let before = self.progress();
-        self.next += length;
-        let progress = stream_stats::Progress { at_response_start: before, at_response_end: self.progress() };
-        let schema = std::mem::take(&mut self.first).then(|| {
-            read_rows_response::Schema::ArrowSchema(ArrowSchema {
-                serialized_schema: self.session.schema_message.clone(),
-            })
-        });
-        let row_count = i64::try_from(length).unwrap_or(i64::MAX);
-        #[expect(deprecated, reason = "BigQuery fills it still")]
-        let batch = ArrowRecordBatch { serialized_record_batch, row_count };
-        Ok(ReadRowsResponse {
-            row_count,
-            stats: Some(StreamStats { progress: Some(progress) }),
-            throttle_state: None,
-            uncompressed_byte_size: None,
-            rows: Some(read_rows_response::Rows::ArrowRecordBatch(batch)),
-            schema,
-        })
-    }
-
-    /// The next rows: at most `per_message`, within one batch of the answer.
-    fn slice(&self, per_message: usize) -> (RecordBatch, usize) {
-        let mut first_of_batch = 0;
-        for batch in &self.session.rows {
-            let within = self.next - first_of_batch;
-            if within < batch.num_rows() {
-                let length = per_message.min(batch.num_rows() - within).min(self.end - self.next);
-                return (batch.slice(within, length), length);
-            }
-            first_of_batch += batch.num_rows();
-        }
-        (RecordBatch::new_empty(Arc::clone(&self.session.schema)), self.end - self.next)
-    }
-
-    fn progress(&self) -> f64 {
-        #[expect(clippy::cast_precision_loss, reason = "a fraction")]
-        let fraction = (self.next - self.start) as f64 / (self.end - self.start).max(1) as f64;
-        fraction
-    }
-}
-
-/// The IPC message of a schema, without an end-of-stream mark.
-fn schema_message(schema: &SchemaRef) -> Result<Vec<u8>, ArrowError> {
-    let mut writer = StreamWriter::try_new(Vec::new(), schema)?;
-    Ok(std::mem::take(writer.get_mut()))
-}
-
-/// The IPC message of a batch, without schema and end-of-stream mark.
-fn batch_message(schema: &SchemaRef, batch: &RecordBatch) -> Result<Vec<u8>, ArrowError> {
-    let batch = RecordBatch::try_new(Arc::clone(schema), batch.columns().to_vec())?;
-    let mut writer = StreamWriter::try_new(Vec::new(), schema)?;
-    writer.get_mut().clear();
-    writer.write(&batch)?;
-    Ok(std::mem::take(writer.get_mut()))
-}
-
-/// Ends a stream with an error once `after_bytes` of batches have gone through.
-fn cut(
-    messages: impl stream::Stream<Item = Result<ReadRowsResponse, Status>> + Send + 'static,
-    after_bytes: usize,
-) -> impl stream::Stream<Item = Result<ReadRowsResponse, Status>> + Send + 'static {
-    let within = messages.scan(after_bytes, |left, message| {
-        let bytes = match message.as_ref().map(|message| &message.rows) {
-            Ok(Some(read_rows_response::Rows::ArrowRecordBatch(batch))) => batch.serialized_record_batch.len(),
-            _ => 0,
-        };
-        let passes = left.checked_sub(bytes).map(|rest| *left = rest);
-        std::future::ready(passes.map(|()| message))
-    });
-    within.chain(stream::iter([Err(lost())]))
-}
-
-fn lost() -> Status {
-    Status::unavailable("the stream was cut, as scripted")
-}
-
 /// Codes of HTTP statuses. Source: <https://cloud.google.com/apis/design/errors>.
 fn status(error: &ApiError) -> Status {
     let code = match error.http {
@@ -327,8 +216,4 @@ fn status(error: &ApiError) -> Status {
         _ => Code::Internal,
     };
     Status::new(code, error.message.clone())
-}
-
-fn internal(error: ArrowError, what: &str) -> Status {
-    status(&Error::internal(what).with_source(error).into())
 }

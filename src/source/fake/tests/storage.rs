@@ -147,6 +147,31 @@ async fn columns_of_an_ordinary_table_are_read_in_its_own_order() {
 }
 
 #[tokio::test]
+async fn columns_of_an_anonymous_table_are_read_once_its_job_is_done() {
+    let rig = Rig::start().await;
+    let gate = Gate::new();
+    rig.server.script().jobs(1, JobRule::new().held_by(&gate));
+    rig.insert("j1", "rows 3").await;
+    let mut request = request(&anonymous_table(&rig, "j1").await);
+    let options = TableReadOptions { selected_fields: vec!["t".to_owned()], ..TableReadOptions::default() };
+    request.read_session.as_mut().unwrap().read_options = Some(options);
+    let mut client = client(&rig).await;
+    assert_eq!(client.create_read_session(request.clone()).await.unwrap_err().code(), Code::NotFound);
+    gate.open();
+    assert_eq!(rig.get("/queries/j1").await.0, 200);
+
+    rig.server.script().fault(CallKind::CreateReadSession, 1, Fault::LoseAnswer);
+    assert_eq!(client.create_read_session(request.clone()).await.unwrap_err().code(), Code::Unavailable);
+    request.max_stream_count = 1;
+    let session = client.create_read_session(request).await.unwrap().into_inner();
+    let (batches, ..) = read(&mut client, &session, 0, 0).await;
+    assert_eq!(batches[0], rows(3).concat().unwrap().project(&[1]).unwrap());
+    rig.server.script().fault(CallKind::ReadRows, 1, Fault::LoseAnswer);
+    let (batches, _, end) = read(&mut client, &session, 0, 0).await;
+    assert_eq!((batches.len(), end.unwrap().code()), (0, Code::Unavailable));
+}
+
+#[tokio::test]
 async fn a_broken_stream_goes_on_where_it_was_cut() {
     let rig = Rig::with(FakeConfig { rows_per_message: 100, streams: 1, ..FakeConfig::default() }).await;
     rig.run("j1", "rows 1000").await;
