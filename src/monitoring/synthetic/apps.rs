@@ -53,7 +53,7 @@ pub(super) const CHANNELS: [&str; 6] = ["release", "beta", "nightly", "esr", "au
 pub(super) const CHANNEL_WEIGHTS: [f64; 6] = [0.70, 0.15, 0.10, 0.02, 0.01, 0.02];
 
 /// A product that recipes are made for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Product {
     /// Name in Experimenter.
     pub(super) name: &'static str,
@@ -141,6 +141,9 @@ mod tests {
     fn named_positions_are_right() {
         assert_eq!(APPS[TELEMETRY], "telemetry");
         assert_eq!(APPS[FIREFOX_DESKTOP], "firefox_desktop");
-        assert_eq!(CRASH.map(|app| APPS[app]).iter().filter(|app| app.contains("ios") || app.contains("cirrus")).count(), 0);
+        assert_eq!(
+            CRASH.map(|app| APPS[app]).iter().filter(|app| app.contains("ios") || app.contains("cirrus")).count(),
+            0
+        );
     }
 }

@@ -63,11 +63,23 @@ impl Block {
         let windows = keys.windows();
         let tick = |(row, late): (u32, i64)| (row, windows.get(row as usize).map_or(0, |window| window + 1 + late));
         let parts = keys.runs.into_iter().map(|(app, run)| Part { app, run, types: None }).collect();
-        Self { fact, midnight, rows, parts, late: keys.late.into_iter().map(tick).collect(), duplicates: keys.duplicates }
+        Self {
+            fact,
+            midnight,
+            rows,
+            parts,
+            late: keys.late.into_iter().map(tick).collect(),
+            duplicates: keys.duplicates,
+        }
     }
 
     /// As [`Block::new`]; the rows of `telemetry` that have a branch are told by `firefox_desktop` too.
-    pub(super) fn enrollment(midnight: Timestamp, rows: RecordBatch, keys: Keys, dictionaries: &Dictionaries) -> Result<Self> {
+    pub(super) fn enrollment(
+        midnight: Timestamp,
+        rows: RecordBatch,
+        keys: Keys,
+        dictionaries: &Dictionaries,
+    ) -> Result<Self> {
         let mut block = Self::new(Fact::Enrollment, midnight, rows, keys);
         // Rows without a branch come after all others, as a run of their own.
         let telemetry = block.parts.iter().find(|part| part.app == TELEMETRY && block.has_branches(&part.run));
@@ -116,7 +128,8 @@ impl Block {
 
     /// Rows of windows that start before `until`.
     pub(super) fn rows_until(&self, until: Timestamp) -> Result<RecordBatch> {
-        let column = self.rows.column_by_name("window_start").ok_or_else(|| Error::internal("a block has no window_start"))?;
+        let column =
+            self.rows.column_by_name("window_start").ok_or_else(|| Error::internal("a block has no window_start"))?;
         let limit = TimestampMicrosecondArray::new_scalar(until.micros()).into_inner().with_timezone("UTC");
         let before = cmp::lt(column, &arrow::array::Scalar::new(limit)).map_err(kernel_error)?;
         filter_record_batch(&self.rows, &before).map_err(kernel_error)

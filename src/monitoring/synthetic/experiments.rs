@@ -136,8 +136,9 @@ impl<'a> Rows<'a> {
         ];
         let fields = tables::branch_fields();
         let item = Arc::new(Field::new_list_field(DataType::Struct(fields.clone().into()), true));
-        let items = StructArray::try_new(fields.into(), columns, None)
-            .map_err(|error| weir_plan::Error::internal("generated branches do not fit their column").with_source(error))?;
+        let items = StructArray::try_new(fields.into(), columns, None).map_err(|error| {
+            weir_plan::Error::internal("generated branches do not fit their column").with_source(error)
+        })?;
         let lengths = self.0.iter().map(|recipe| recipe.branches.len());
         Ok(Arc::new(ListArray::new(item, OffsetBuffer::from_lengths(lengths), Arc::new(items), None)))
     }
@@ -196,7 +197,8 @@ mod tests {
             if age < 1.0 {
                 continue;
             }
-            let active: i64 = (0..rows.num_rows()).filter(|row| slugs.value(*row) == recipe.slug).map(|row| counts.value(row)).sum();
+            let active: i64 =
+                (0..rows.num_rows()).filter(|row| slugs.value(*row) == recipe.slug).map(|row| counts.value(row)).sum();
             let expected = curve::population(recipe, age) * recipe.activity;
             assert!((real(active) / expected - 1.0).abs() < 0.1, "{}: {active}, expected {expected}", recipe.slug);
         }

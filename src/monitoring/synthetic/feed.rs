@@ -13,7 +13,6 @@ use super::block::{self, Block, Day};
 use super::config::{Landed, start_of};
 use super::curve::WINDOWS;
 use super::draw::real_count;
-use super::rows::WINDOW;
 use super::sink::Sink;
 use super::tables::{self, Fact};
 use super::{Progress, Synthetic, experiments, views};
@@ -48,7 +47,12 @@ struct Late {
 }
 
 impl Synthetic {
-    pub(super) fn install_into(&self, sink: &dyn Sink, now: Timestamp, progress: &mut dyn FnMut(Progress)) -> Result<()> {
+    pub(super) fn install_into(
+        &self,
+        sink: &dyn Sink,
+        now: Timestamp,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<()> {
         let mut state = self.state.lock();
         *state = State::Idle;
         for spec in tables::all() {

@@ -307,6 +307,11 @@ mod tests {
         near("release first", share(&recipes, |recipe| recipe.channels[0].0 == "release"), 0.70, 0.07);
         near("beta first", share(&recipes, |recipe| recipe.channels[0].0 == "beta"), 0.15, 0.05);
         let channels: usize = recipes.iter().map(|recipe| recipe.channels.len()).sum();
-        near("channels", super::super::draw::real_count(channels) / super::super::draw::real_count(recipes.len()), 1.6, 0.1);
+        near(
+            "channels",
+            super::super::draw::real_count(channels) / super::super::draw::real_count(recipes.len()),
+            1.6,
+            0.1,
+        );
     }
 }

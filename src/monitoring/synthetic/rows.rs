@@ -193,7 +193,8 @@ impl CrashRows {
 
 /// A batch of `columns`.
 pub(super) fn record_batch(schema: SchemaRef, columns: Vec<ArrayRef>) -> Result<RecordBatch> {
-    RecordBatch::try_new(schema, columns).map_err(|error| Error::internal("generated columns do not fit their table").with_source(error))
+    RecordBatch::try_new(schema, columns)
+        .map_err(|error| Error::internal("generated columns do not fit their table").with_source(error))
 }
 
 /// The texts at `positions`.

@@ -6,7 +6,7 @@
 use weir_plan::TableId;
 
 use super::apps::in_v1;
-use super::tables::{COUNTER_NAMES, Fact, derived, telemetry};
+use super::tables::{Fact, derived, telemetry};
 
 /// The moment after which a view reads live tables, inclusive on the daily side: on UTC day D only
 /// the window at 00:00 of D − 2 is daily, the rest of D − 2 is live.
@@ -168,6 +168,7 @@ fn crash_counts(source: &TableId) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tables::COUNTER_NAMES;
     use super::*;
     use sqlparser::ast::{Query, SetExpr, Statement};
     use sqlparser::dialect::BigQueryDialect;
@@ -222,7 +223,10 @@ mod tests {
         assert_eq!(branches(&parsed(sql).body), 18);
         assert_eq!(sql.matches(&format!("window_start > {CUT}")).count(), 17);
         assert_eq!(sql.matches(&format!("window_start <= {CUT}")).count(), 1);
-        assert!(!sql.contains("firefox_desktop_derived") && sql.contains("`moz-fx-data-shared-prod.telemetry_derived.experiment_events_live_v1`"));
+        assert!(
+            !sql.contains("firefox_desktop_derived")
+                && sql.contains("`moz-fx-data-shared-prod.telemetry_derived.experiment_events_live_v1`")
+        );
         assert!(COUNTER_NAMES.iter().all(|counter| sql.contains(counter)));
     }
 }

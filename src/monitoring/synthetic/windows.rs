@@ -13,7 +13,7 @@ use super::apps::{self, CHANNELS, CRASH, EventType, FIREFOX_DESKTOP, SEARCH, TEL
 use super::block::{Block, Day};
 use super::config::start_of;
 use super::curve::{self, COUNTERS, WINDOWS};
-use super::draw::{Draw, Purpose, real, whole};
+use super::draw::{Draw, Purpose, real};
 use super::recipes::Recipe;
 use super::rows::{CrashRows, Dictionaries, EnrollmentRows, SearchRows, WINDOW};
 use super::tables::Fact;
@@ -87,7 +87,8 @@ impl Windows {
             let next = branches.len();
             branches.entry(branch.slug.clone()).or_insert(next);
         }
-        let mut lanes: Vec<Lane> = recipes.iter().enumerate().flat_map(|(at, recipe)| lanes(at, recipe, &branches)).collect();
+        let mut lanes: Vec<Lane> =
+            recipes.iter().enumerate().flat_map(|(at, recipe)| lanes(at, recipe, &branches)).collect();
         lanes.sort_by_key(|lane| (lane.app, lane.experiment));
         let mut branch_names = vec![None; branches.len() + 1];
         for (slug, position) in branches {
@@ -106,10 +107,6 @@ impl Windows {
 
     pub(super) fn recipes(&self) -> &[Recipe] {
         &self.recipes
-    }
-
-    pub(super) fn dictionaries(&self) -> &Dictionaries {
-        &self.dictionaries
     }
 
     /// Rows of some windows (0 to 287) of a day.
