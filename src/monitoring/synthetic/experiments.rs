@@ -14,7 +14,7 @@ use weir_plan::{Result, Timestamp};
 use super::config::start_of;
 use super::curve;
 use super::draw::{Draw, Purpose, real, whole};
-use super::recipes::Recipe;
+use super::recipes::{Branch, Recipe};
 use super::rows::record_batch;
 use super::tables;
 
@@ -124,15 +124,18 @@ impl<'a> Rows<'a> {
     }
 
     fn branches(&self) -> Result<ArrayRef> {
-        let branches = || self.0.iter().flat_map(|recipe| recipe.branches.iter().map(move |branch| (*recipe, branch)));
+        let branches: Vec<(&Recipe, &Branch)> =
+            self.0.iter().flat_map(|recipe| recipe.branches.iter().map(move |branch| (*recipe, branch))).collect();
         let features = |recipe: &Recipe, slug: &str| {
             let feature = |id: &&str| serde_json::json!({"featureId": id, "value": {"variant": slug}});
             serde_json::Value::from(recipe.features.iter().map(feature).collect::<Vec<_>>()).to_string()
         };
         let columns: Vec<ArrayRef> = vec![
-            Arc::new(StringArray::from_iter_values(branches().map(|(_, branch)| &branch.slug))),
-            Arc::new(Int64Array::from_iter_values(branches().map(|(_, branch)| branch.ratio))),
-            Arc::new(StringArray::from_iter_values(branches().map(|(recipe, branch)| features(recipe, &branch.slug)))),
+            Arc::new(StringArray::from_iter_values(branches.iter().map(|(_, branch)| &branch.slug))),
+            Arc::new(Int64Array::from_iter_values(branches.iter().map(|(_, branch)| branch.ratio))),
+            Arc::new(StringArray::from_iter_values(
+                branches.iter().map(|(recipe, branch)| features(recipe, &branch.slug)),
+            )),
         ];
         let fields = tables::branch_fields();
         let item = Arc::new(Field::new_list_field(DataType::Struct(fields.clone().into()), true));

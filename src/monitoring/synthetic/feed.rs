@@ -171,16 +171,16 @@ impl Synthetic {
         Ok(())
     }
 
-    /// Late rows that have arrived by `now`, in one batch for each table.
+    /// Late rows that have arrived by `now`, in one batch for each table and partition.
     fn append_late(&self, sink: &dyn Sink, running: &mut Running, now: Timestamp) -> Result<()> {
         let still_pending = running.pending.split_off(&(block::tick(now) + 1));
         let arrived = std::mem::replace(&mut running.pending, still_pending);
         let first_day = self.first_live_day(now);
-        let mut tables: BTreeMap<(Fact, App), Vec<RecordBatch>> = BTreeMap::new();
+        let mut tables: BTreeMap<(Fact, App, NaiveDate), Vec<RecordBatch>> = BTreeMap::new();
         for late in arrived.into_values().flatten().filter(|late| late.day >= first_day) {
-            tables.entry((late.fact, late.app)).or_default().push(late.rows);
+            tables.entry((late.fact, late.app, late.day)).or_default().push(late.rows);
         }
-        for ((fact, app), rows) in tables {
+        for ((fact, app, _), rows) in tables {
             sink.append(&fact.live_table(app), &block::concat(fact, &rows)?)?;
         }
         Ok(())

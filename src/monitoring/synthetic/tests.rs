@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::compute::concat_batches;
-use arrow::datatypes::{DataType, Date32Type, Int64Type, Schema, TimestampMicrosecondType};
+use arrow::datatypes::{DataType, Date32Type, Int64Type, TimestampMicrosecondType};
 use arrow::row::{RowConverter, SortField};
 use chrono::NaiveDate;
 use parking_lot::Mutex;
@@ -366,7 +366,7 @@ fn live_tables_keep_recent_days_only() {
     let (synthetic, memory) = installed(config, NOW);
     let table = Fact::Enrollment.live_table(apps::TELEMETRY);
     assert_eq!(memory.days(&table), ["2024-05-12", "2024-05-13", "2024-05-14", "2024-05-15"]);
-    synthetic.advance_into(&memory, at("2024-05-16T00:05:00Z")).unwrap();
+    synthetic.advance_into(&memory, at("2024-05-16T00:04:59Z")).unwrap();
     assert_eq!(memory.days(&table), ["2024-05-13", "2024-05-14", "2024-05-15"]);
     synthetic.advance_into(&memory, at("2024-05-16T12:05:00Z")).unwrap();
     assert_eq!(memory.days(&table), ["2024-05-13", "2024-05-14", "2024-05-15", "2024-05-16"]);
@@ -376,7 +376,7 @@ fn live_tables_keep_recent_days_only() {
 fn the_list_of_experiments_is_written_every_ten_minutes() {
     let (synthetic, memory) = installed(small(), "2024-05-15T12:02:00Z");
     let list = experiments().id.to_string();
-    let mut writes = |now: &str| {
+    let writes = |now: &str| {
         memory.changes.lock().clear();
         synthetic.advance_into(&memory, at(now)).unwrap();
         memory.changes.lock().iter().filter(|table| **table == list).count()
