@@ -83,7 +83,7 @@ pub(super) const EXPERIMENTER: Product = Product { name: "experimenter", weight:
 /// Product of the `index`-th recipe: the first ones go round, so that no product is without.
 pub(super) fn product(index: usize, draw: &mut Draw) -> Product {
     match PRODUCTS.get(index / 4) {
-        Some(product) if index % 4 == 0 => *product,
+        Some(product) if index.is_multiple_of(4) => *product,
         _ if index == 2 => EXPERIMENTER,
         _ => PRODUCTS[draw.weighted(&PRODUCTS.map(|product| product.weight))],
     }

@@ -104,7 +104,7 @@ impl Block {
                 within(&self.late, &part.run, |(row, _)| *row).iter().copied().filter(|(_, at)| *at > tick).collect();
             if held.is_empty() {
                 let all = self.rows.slice(part.run.start, part.run.len());
-                arrivals.push(self.live(part, all, part.types.clone(), None)?);
+                arrivals.push(self.live(part, &all, part.types.clone(), None)?);
                 self.take(part, duplicates.to_vec(), None, &mut arrivals)?;
                 continue;
             }
@@ -146,12 +146,12 @@ impl Block {
             let same = UInt32Array::from_value(0, rows.num_rows());
             arrow::compute::take(&first, &same, None).map_err(kernel_error)
         });
-        arrivals.push(self.live(part, rows, types.transpose()?, tick)?);
+        arrivals.push(self.live(part, &rows, types.transpose()?, tick)?);
         Ok(())
     }
 
     /// Gives rows the live table's columns.
-    fn live(&self, part: &Part, rows: RecordBatch, types: Option<ArrayRef>, tick: Option<i64>) -> Result<Arrivals> {
+    fn live(&self, part: &Part, rows: &RecordBatch, types: Option<ArrayRef>, tick: Option<i64>) -> Result<Arrivals> {
         let partition = TimestampMicrosecondArray::from_value(self.midnight.micros(), rows.num_rows());
         let day = i32::try_from(self.midnight.micros() / DAY).unwrap_or(i32::MAX);
         let submission = Date32Array::from_value(day, rows.num_rows());

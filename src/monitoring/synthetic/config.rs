@@ -67,7 +67,7 @@ pub struct DailyJob {
 impl Default for DailyJob {
     /// 03:00, and no exceptions.
     fn default() -> Self {
-        Self { at: Duration::from_secs(3 * 3600), exceptions: BTreeMap::new(), backfills: Vec::new() }
+        Self { at: Duration::from_hours(3), exceptions: BTreeMap::new(), backfills: Vec::new() }
     }
 }
 
@@ -108,7 +108,7 @@ pub(super) enum Landed {
 impl DailyJob {
     /// When the runs for `day` are, each with what it lands; unsorted.
     fn runs(&self, day: NaiveDate) -> impl Iterator<Item = (Timestamp, Landed)> {
-        let midnight = start_of(day).plus(Duration::from_secs(86_400));
+        let midnight = start_of(day).plus(Duration::from_hours(24));
         let first = match self.exceptions.get(&day) {
             None => Some((midnight.plus(self.at), Landed::Complete)),
             Some(Landing::Late(delay)) => Some((midnight.plus(self.at).plus(*delay), Landed::Complete)),
@@ -155,7 +155,7 @@ mod tests {
     #[test]
     fn a_day_lands_when_its_last_run_says() {
         let mut job = DailyJob::default();
-        job.exceptions.insert(day("2024-05-02"), Landing::Late(Duration::from_secs(3600)));
+        job.exceptions.insert(day("2024-05-02"), Landing::Late(Duration::from_hours(1)));
         job.exceptions.insert(day("2024-05-03"), Landing::Missing);
         job.exceptions.insert(day("2024-05-04"), Landing::Partial { until_hour: 6 });
         for text in ["2024-05-03", "2024-05-04"] {

@@ -79,14 +79,14 @@ pub(super) fn expected(recipe: &Recipe, age: f64, burst: f64) -> [f64; COUNTERS]
     let spread = 1.0 / days;
     // Most who leave do so some hours after they came.
     let leaving = 0.85 * enrollment_density(recipe, age - 0.25) + 0.15 * spread;
-    let using = 0.5 * enrolling + 0.5 * spread;
+    let using = 0.75 * enrolling + 0.25 * spread;
     let failures = recipe.failure_rate * using * burst;
     let graduating = if days - age < 2.0 { 0.02 } else { 0.0 };
     [
         enrolling,
         recipe.unenrollment_rate * leaving,
         graduating,
-        0.1 * spread,
+        0.05 * spread,
         0.5 * failures,
         0.1 * failures,
         0.1 * failures,

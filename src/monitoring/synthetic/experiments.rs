@@ -109,11 +109,13 @@ impl<'a> Rows<'a> {
     }
 
     fn flags(&self, flag: impl Fn(&Recipe) -> bool) -> ArrayRef {
-        Arc::new(BooleanArray::from_iter(self.0.iter().map(|recipe| Some(flag(recipe)))))
+        let flags: BooleanArray = self.0.iter().map(|recipe| Some(flag(recipe))).collect();
+        Arc::new(flags)
     }
 
     fn dates(&self, time: impl Fn(&Recipe) -> Option<Timestamp>) -> ArrayRef {
-        Arc::new(Date32Array::from_iter(self.0.iter().map(|recipe| time(recipe).map(date32))))
+        let dates: Date32Array = self.0.iter().map(|recipe| time(recipe).map(date32)).collect();
+        Arc::new(dates)
     }
 
     fn lists(&self, texts: impl Fn(&Recipe) -> Vec<&'static str>) -> ArrayRef {

@@ -93,7 +93,8 @@ pub(super) fn slug(draw: &mut Draw, is_rollout: bool) -> String {
     slug.push('-');
     slug.push_str(if is_rollout { "rollout" } else { ENDINGS[draw.below(ENDINGS.len())] });
     while slug.len() < 20 || draw.chance(0.1) && slug.len() < 70 {
-        slug.push_str(&format!("-{}", 100 + draw.below(50)));
+        slug.push('-');
+        slug.push_str(&(100 + draw.below(50)).to_string());
     }
     slug
 }

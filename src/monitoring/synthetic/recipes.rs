@@ -198,6 +198,7 @@ fn channels(draw: &mut Draw) -> Vec<usize> {
 }
 
 /// When a recipe runs.
+#[derive(Clone, Copy, Debug)]
 struct Period {
     start: Timestamp,
     enrollment_end: Timestamp,
@@ -262,7 +263,7 @@ mod tests {
         let live: Vec<_> = recipes.iter().filter(|recipe| recipe.is_live(end)).collect();
         assert_eq!(live.len(), 120);
         assert_eq!(live.iter().filter(|recipe| recipe.is_rollout).count(), 50);
-        let fortnight = end.minus(Duration::from_secs(14 * 86_400));
+        let fortnight = end.minus(Duration::from_hours(14 * 24));
         assert_eq!(recipes.iter().filter(|recipe| fortnight <= recipe.end && recipe.end <= end).count(), 40);
         assert_eq!(recipes.iter().filter(|recipe| recipe.start > end).count(), 40);
     }
