@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use arrow::array::builder::{
-    BinaryBuilder, BooleanBuilder, Date32Builder, Decimal128Builder, Decimal256Builder, Float64Builder, Int64Builder, StringBuilder,
+    BinaryBuilder, BooleanBuilder, Date32Builder, Decimal128Builder, Decimal256Builder, Float64Builder, Int64Builder, NullBufferBuilder, StringBuilder,
     Time64MicrosecondBuilder, TimestampMicrosecondBuilder,
 };
 use arrow::array::{Array, ArrayRef, ListArray, StructArray};
-use arrow::buffer::{NullBufferBuilder, OffsetBuffer};
+use arrow::buffer::OffsetBuffer;
 use arrow::compute::kernels::cast_utils::parse_decimal;
 use arrow::datatypes::{Decimal128Type, Decimal256Type, Field, Fields};
 use arrow::error::ArrowError;

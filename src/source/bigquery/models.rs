@@ -110,7 +110,6 @@ pub(super) struct Page {
     pub(super) total_rows: Option<u64>,
     pub(super) page_token: Option<String>,
     pub(super) schema: Option<TableSchema>,
-    pub(super) job_reference: Option<JobReference>,
     #[serde(default)]
     pub(super) errors: Vec<ErrorProto>,
 }
