@@ -142,7 +142,12 @@ fn time_partitioning(id: &TableId, partitioning: TimePartitioning) -> Result<Par
         "DAY" => PartitionUnit::Day,
         "MONTH" => PartitionUnit::Month,
         "YEAR" => PartitionUnit::Year,
-        unit => return Err(Error::new(Kind::Unavailable, format!("table {id} is partitioned by the unknown unit {unit:?}"))),
+        unit => {
+            return Err(Error::new(
+                Kind::Unavailable,
+                format!("table {id} is partitioned by the unknown unit {unit:?}"),
+            ));
+        }
     };
     Ok(Partitioning { column: partitioning.field, unit })
 }

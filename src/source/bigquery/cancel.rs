@@ -46,6 +46,7 @@ pub(super) struct Guard {
     id: String,
     location: Option<String>,
     insert: Option<JoinHandle<Result<JobResource, Failure>>>,
+    /// Whether this process started the job, now or at an earlier try.
     ours: bool,
     armed: bool,
 }
@@ -87,14 +88,10 @@ impl Guard {
         };
         let answer = insert.await;
         self.insert = None;
-        let answer = answer.unwrap_or_else(|error| Err(Error::internal("the call of jobs.insert died").with_source(error).into()));
+        let answer = answer
+            .unwrap_or_else(|error| Err(Error::internal("the call of jobs.insert died").with_source(error).into()));
         self.note(&answer);
         answer
-    }
-
-    /// Whether this process started the job, now or at an earlier try.
-    pub(super) fn is_ours(&self) -> bool {
-        self.ours
     }
 
     /// The job ended: nothing is left to cancel.
@@ -166,7 +163,9 @@ impl Guard {
         let job = self.id.as_str();
         match tokio::time::timeout(CANCEL_TIMEOUT, self.rest.poke(&path, &query)).await {
             Ok(Ok(())) => tracing::debug!(%job, "cancelled a BigQuery job that nobody waits for"),
-            Ok(Err(failure)) => tracing::warn!(%job, error = ?Error::from(failure), "a BigQuery job could not be cancelled"),
+            Ok(Err(failure)) => {
+                tracing::warn!(%job, error = ?Error::from(failure), "a BigQuery job could not be cancelled")
+            }
             Err(_) => tracing::warn!(%job, "a BigQuery job could not be cancelled in time"),
         }
         self.over();

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use arrow::array::builder::{
-    BinaryBuilder, BooleanBuilder, Date32Builder, Decimal128Builder, Decimal256Builder, Float64Builder, Int64Builder, NullBufferBuilder, StringBuilder,
-    Time64MicrosecondBuilder, TimestampMicrosecondBuilder,
+    BinaryBuilder, BooleanBuilder, Date32Builder, Decimal128Builder, Decimal256Builder, Float64Builder, Int64Builder,
+    NullBufferBuilder, StringBuilder, Time64MicrosecondBuilder, TimestampMicrosecondBuilder,
 };
 use arrow::array::{Array, ArrayRef, ListArray, StructArray};
 use arrow::buffer::OffsetBuffer;
@@ -160,12 +160,17 @@ impl Column {
     /// `Internal` if the parts do not fit together.
     pub(super) fn finish(self) -> Result<ArrayRef> {
         let Self { path, values, .. } = self;
-        let mismatch = |error: ArrowError| Error::internal(format!("column {path} cannot be put together")).with_source(error);
+        let mismatch =
+            |error: ArrowError| Error::internal(format!("column {path} cannot be put together")).with_source(error);
         Ok(match values {
             Values::Int(mut builder) => Arc::new(builder.finish()),
             Values::Float(mut builder) => Arc::new(builder.finish()),
-            Values::Numeric(mut builder) => Arc::new(builder.finish().with_precision_and_scale(38, 9).map_err(mismatch)?),
-            Values::BigNumeric(mut builder) => Arc::new(builder.finish().with_precision_and_scale(76, 38).map_err(mismatch)?),
+            Values::Numeric(mut builder) => {
+                Arc::new(builder.finish().with_precision_and_scale(38, 9).map_err(mismatch)?)
+            }
+            Values::BigNumeric(mut builder) => {
+                Arc::new(builder.finish().with_precision_and_scale(76, 38).map_err(mismatch)?)
+            }
             Values::Bool(mut builder) => Arc::new(builder.finish()),
             Values::Text(mut builder) => Arc::new(builder.finish()),
             Values::Bytes { mut builder, .. } => Arc::new(builder.finish()),

@@ -109,7 +109,9 @@ impl Defaults {
     fn dataset(&self, name: &str) -> Result<DatasetReference> {
         let (project, dataset) = name.rsplit_once('.').unwrap_or((&self.project, name));
         if project.is_empty() || dataset.is_empty() {
-            return Err(Error::invalid(format!("default dataset {name:?} is not of the form dataset or project.dataset")));
+            return Err(Error::invalid(format!(
+                "default dataset {name:?} is not of the form dataset or project.dataset"
+            )));
         }
         Ok(DatasetReference { project_id: project.to_owned(), dataset_id: dataset.to_owned() })
     }

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, ListArray, RecordBatch, RecordBatchOptions, StringArray, StructArray};
 use arrow::compute::cast;
 use arrow::datatypes::{
-    DataType, Date32Type, Field, Fields, IntervalMonthDayNano, IntervalMonthDayNanoType, IntervalUnit, SchemaRef, TimeUnit, TimestampMicrosecondType,
+    DataType, Date32Type, Field, Fields, IntervalMonthDayNano, IntervalMonthDayNanoType, IntervalUnit, SchemaRef,
+    TimeUnit, TimestampMicrosecondType,
 };
 use arrow::error::ArrowError;
 use weir_plan::{Error, Kind, Result};
@@ -27,7 +28,8 @@ pub(super) fn conform(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordB
     let columns = batch.columns().iter().zip(schema.fields()).map(|(column, field)| array(column, field));
     let columns = columns.collect::<Result<Vec<_>>>()?;
     let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-    RecordBatch::try_new_with_options(SchemaRef::clone(schema), columns, &options).map_err(|error| mismatch("answer", &error))
+    RecordBatch::try_new_with_options(SchemaRef::clone(schema), columns, &options)
+        .map_err(|error| mismatch("answer", &error))
 }
 
 fn array(array: &ArrayRef, field: &Field) -> Result<ArrayRef> {
@@ -43,7 +45,9 @@ fn array(array: &ArrayRef, field: &Field) -> Result<ArrayRef> {
         }
         (DataType::Interval(IntervalUnit::MonthDayNano), DataType::Utf8) => {
             let intervals = array.as_primitive::<IntervalMonthDayNanoType>();
-            let text = |interval: IntervalMonthDayNano| text::interval_text(interval.months, interval.days, interval.nanoseconds);
+            let text = |interval: IntervalMonthDayNano| {
+                text::interval_text(interval.months, interval.days, interval.nanoseconds)
+            };
             Ok(Arc::new(intervals.iter().map(|interval| interval.map(text)).collect::<StringArray>()))
         }
         (DataType::Struct(_), DataType::Utf8) => ranges(array.as_struct(), field.name()),
@@ -55,7 +59,8 @@ fn array(array: &ArrayRef, field: &Field) -> Result<ArrayRef> {
             cast(array, field.data_type()).map_err(wrong)
         }
         (actual, wanted) => {
-            let message = format!("column {} arrives from the Storage Read API as {actual}, not {wanted}", field.name());
+            let message =
+                format!("column {} arrives from the Storage Read API as {actual}, not {wanted}", field.name());
             Err(Error::new(Kind::Unavailable, message))
         }
     }
@@ -63,7 +68,8 @@ fn array(array: &ArrayRef, field: &Field) -> Result<ArrayRef> {
 
 fn structure(array: &StructArray, fields: &Fields, name: &str) -> Result<ArrayRef> {
     if array.num_columns() != fields.len() {
-        let message = format!("column {name} has {} fields of {} in the Storage Read API", array.num_columns(), fields.len());
+        let message =
+            format!("column {name} has {} fields of {} in the Storage Read API", array.num_columns(), fields.len());
         return Err(Error::new(Kind::Unavailable, message));
     }
     let columns = array.columns().iter().zip(fields).map(|(column, field)| self::array(column, field));
@@ -75,7 +81,10 @@ fn structure(array: &StructArray, fields: &Fields, name: &str) -> Result<ArrayRe
 /// Ranges as text; a bound that is null is open.
 fn ranges(array: &StructArray, name: &str) -> Result<ArrayRef> {
     let [start, end] = array.columns() else {
-        return Err(Error::new(Kind::Unavailable, format!("column {name} is a STRUCT in the Storage Read API, not a RANGE")));
+        return Err(Error::new(
+            Kind::Unavailable,
+            format!("column {name} is a STRUCT in the Storage Read API, not a RANGE"),
+        ));
     };
     let bound = |bounds: &ArrayRef, row: usize| -> Option<String> {
         if bounds.is_null(row) {
@@ -95,5 +104,8 @@ fn ranges(array: &StructArray, name: &str) -> Result<ArrayRef> {
 }
 
 fn mismatch(name: &str, error: &ArrowError) -> Error {
-    Error::new(Kind::Unavailable, format!("column {name} of the Storage Read API does not fit the answer's schema: {error}"))
+    Error::new(
+        Kind::Unavailable,
+        format!("column {name} of the Storage Read API does not fit the answer's schema: {error}"),
+    )
 }

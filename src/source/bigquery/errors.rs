@@ -135,14 +135,33 @@ const CREDENTIALS: [&str; 3] = ["authError", "UNAUTHENTICATED", "invalidCredenti
 
 fn kind_of_reason(reason: &str) -> Option<Kind> {
     Some(match reason {
-        "invalidQuery" | "invalid" | "parseError" | "badRequest" | "required" | "invalidParameter" | "duplicate"
-        | "notImplemented" | "resourceInUse" | "INVALID_ARGUMENT" | "FAILED_PRECONDITION" => Kind::InvalidQuery,
+        "invalidQuery"
+        | "invalid"
+        | "parseError"
+        | "badRequest"
+        | "required"
+        | "invalidParameter"
+        | "duplicate"
+        | "notImplemented"
+        | "resourceInUse"
+        | "INVALID_ARGUMENT"
+        | "FAILED_PRECONDITION" => Kind::InvalidQuery,
         "notFound" | "NOT_FOUND" => Kind::NotFound,
-        "accessDenied" | "forbidden" | "insufficientPermissions" | "accessNotConfigured" | "billingNotEnabled"
-        | "blocked" | "invalidUser" | "PERMISSION_DENIED" => Kind::PermissionDenied,
+        "accessDenied"
+        | "forbidden"
+        | "insufficientPermissions"
+        | "accessNotConfigured"
+        | "billingNotEnabled"
+        | "blocked"
+        | "invalidUser"
+        | "PERMISSION_DENIED" => Kind::PermissionDenied,
         "bytesBilledLimitExceeded" | "billingTierLimitExceeded" | "resourcesExceeded" => Kind::TooExpensive,
-        "quotaExceeded" | "rateLimitExceeded" | "jobRateLimitExceeded" | "userRateLimitExceeded"
-        | "dailyLimitExceeded" | "RESOURCE_EXHAUSTED" => Kind::QuotaExceeded,
+        "quotaExceeded"
+        | "rateLimitExceeded"
+        | "jobRateLimitExceeded"
+        | "userRateLimitExceeded"
+        | "dailyLimitExceeded"
+        | "RESOURCE_EXHAUSTED" => Kind::QuotaExceeded,
         "stopped" | "cancelled" => Kind::ClientGone,
         "timeout" | "jobTimeout" => Kind::Timeout,
         "responseTooLarge" | "uploadTooLarge" => Kind::TooLarge,
@@ -202,7 +221,9 @@ mod tests {
 
     #[test]
     fn reasons_and_statuses_have_their_kinds() {
-        let check = |status: u16, reason: &str, expected: Kind| assert_eq!(failure(status, reason).kind(), expected, "{status} {reason}");
+        let check = |status: u16, reason: &str, expected: Kind| {
+            assert_eq!(failure(status, reason).kind(), expected, "{status} {reason}")
+        };
         check(400, "invalidQuery", Kind::InvalidQuery);
         check(400, "parseError", Kind::InvalidQuery);
         check(404, "notFound", Kind::NotFound);

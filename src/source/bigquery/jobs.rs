@@ -105,9 +105,9 @@ impl Jobs {
     }
 
     async fn follow(&self, job: &Job, id: &str, guard: &mut Guard) -> Result<Outcome, Ended> {
-        let started = match guard.inserted().await {
-            Ok(started) => started,
-            Err(failure) if failure.is_duplicate() => self.join(job, id, guard).await?,
+        let (started, joined) = match guard.inserted().await {
+            Ok(started) => (started, false),
+            Err(failure) if failure.is_duplicate() => (self.join(job, id, guard).await?, true),
             Err(failure) => return Err(Ended::Failed(failure.into())),
         };
         if let Some(failure) = started.failure() {
@@ -118,7 +118,11 @@ impl Jobs {
         let place = results::Place { rest: &self.rest, project: &self.defaults.project, id, location };
         let answer = match place.wait().await {
             Ok(answer) => answer,
-            Err(failure) => return Err(self.failed(job, id, location, failure, guard).await),
+            Err(failure) if failure.is_stopped() => {
+                guard.over();
+                return Err(self.stopped(job, id, location, failure, joined).await);
+            }
+            Err(failure) => return Err(Ended::Failed(failure.of(id))),
         };
         guard.over();
         self.gather(&place, answer).await.map_err(|failure| Ended::Failed(failure.of(id)))
@@ -142,19 +146,15 @@ impl Jobs {
         }
     }
 
-    /// What a failure while waiting means.
-    async fn failed(&self, job: &Job, id: &str, location: Option<&str>, failure: Failure, guard: &mut Guard) -> Ended {
-        if !failure.is_stopped() {
-            return Ended::Failed(failure.of(id));
-        }
-        let ours = guard.is_ours();
-        guard.over();
+    /// What it means that the job was stopped while we waited.
+    async fn stopped(&self, job: &Job, id: &str, location: Option<&str>, failure: Failure, joined: bool) -> Ended {
         if self.ran_out_of_time(job, id, location).await {
             let error = Error::new(Kind::Timeout, format!("BigQuery job {id} ran longer than its timeout"));
             return Ended::Failed(error.with_source(failure));
         }
-        // Whoever started it did not want it any more; we still do.
-        if ours { Ended::Failed(failure.of(id)) } else { Ended::Burnt(failure) }
+        // Whoever started a joined job did not want it any more; we still do. Our own was stopped by
+        // someone with a reason.
+        if joined { Ended::Burnt(failure) } else { Ended::Failed(failure.of(id)) }
     }
 
     /// A job over its time is stopped with the same reason as a cancelled one, so its times tell.
@@ -223,4 +223,3 @@ impl Jobs {
         [&["projects", self.defaults.project.as_str(), "jobs"], rest].concat()
     }
 }
-

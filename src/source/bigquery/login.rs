@@ -11,13 +11,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use gcp_bigquery_client::auth::Authenticator;
 use gcp_bigquery_client::error::BQError;
-use gcp_bigquery_client::yup_oauth2::authenticator::{
-    ApplicationDefaultCredentialsTypes, DefaultAuthenticator,
-};
+use gcp_bigquery_client::yup_oauth2::authenticator::{ApplicationDefaultCredentialsTypes, DefaultAuthenticator};
 use gcp_bigquery_client::yup_oauth2::authorized_user::AuthorizedUserSecret;
 use gcp_bigquery_client::yup_oauth2::{
-    self as oauth, ApplicationDefaultCredentialsAuthenticator, ApplicationDefaultCredentialsFlowOpts, AuthorizedUserAuthenticator,
-    ServiceAccountAuthenticator, ServiceAccountKey,
+    self as oauth, ApplicationDefaultCredentialsAuthenticator, ApplicationDefaultCredentialsFlowOpts,
+    AuthorizedUserAuthenticator, ServiceAccountAuthenticator, ServiceAccountKey,
 };
 use serde_json::{Map, Value};
 use weir_plan::{Error, Kind, Result};
@@ -72,10 +70,12 @@ pub(super) async fn token(authenticator: &dyn Authenticator) -> Result<String> {
                 format!("BigQuery refuses our credentials: {refusal}")
             }
             BQError::YupAuthError(oauth::Error::HttpClientError(_) | oauth::Error::HttpError(_)) => {
-                "cannot reach the endpoint that gives tokens for BigQuery (the key's token_uri, or the metadata server)".to_owned()
+                "cannot reach the endpoint that gives tokens for BigQuery (the key's token_uri, or the metadata server)"
+                    .to_owned()
             }
             BQError::YupAuthError(oauth::Error::JSONError(_)) => {
-                "the endpoint that gives tokens for BigQuery answered with something else; check the token URI".to_owned()
+                "the endpoint that gives tokens for BigQuery answered with something else; check the token URI"
+                    .to_owned()
             }
             _ => "no token for BigQuery".to_owned(),
         };
@@ -107,35 +107,44 @@ impl Authenticator for Anonymous {
 async fn service_account(key: ServiceAccountKey) -> Result<LoggedIn> {
     let principal = key.client_email.clone();
     let authenticator = ServiceAccountAuthenticator::builder(key).with_timeout(TOKEN_TIMEOUT).build().await;
-    let authenticator = authenticator
-        .map_err(|error| Error::invalid(format!("the private key of {principal} cannot be read; it must be an RSA key in PEM")).with_source(error))?;
+    let authenticator = authenticator.map_err(|error| {
+        Error::invalid(format!("the private key of {principal} cannot be read; it must be an RSA key in PEM"))
+            .with_source(error)
+    })?;
     Ok(LoggedIn { principal, authenticator: Arc::new(Tokens(authenticator)) })
 }
 
 async fn authorized_user(secret: AuthorizedUserSecret) -> Result<LoggedIn> {
     let principal = "authorized-user".to_owned();
     let authenticator = AuthorizedUserAuthenticator::builder(secret).with_timeout(TOKEN_TIMEOUT).build().await;
-    let authenticator = authenticator.map_err(|error| Error::internal("cannot use a user's credentials").with_source(error))?;
+    let authenticator =
+        authenticator.map_err(|error| Error::internal("cannot use a user's credentials").with_source(error))?;
     Ok(LoggedIn { principal, authenticator: Arc::new(Tokens(authenticator)) })
 }
 
 async fn metadata_server() -> Result<LoggedIn> {
     let options = ApplicationDefaultCredentialsFlowOpts::default();
     let authenticator = match ApplicationDefaultCredentialsAuthenticator::builder(options).await {
-        ApplicationDefaultCredentialsTypes::InstanceMetadata(builder) => builder.with_timeout(TOKEN_TIMEOUT).build().await,
-        ApplicationDefaultCredentialsTypes::ServiceAccount(builder) => builder.with_timeout(TOKEN_TIMEOUT).build().await,
+        ApplicationDefaultCredentialsTypes::InstanceMetadata(builder) => {
+            builder.with_timeout(TOKEN_TIMEOUT).build().await
+        }
+        ApplicationDefaultCredentialsTypes::ServiceAccount(builder) => {
+            builder.with_timeout(TOKEN_TIMEOUT).build().await
+        }
     };
-    let authenticator = authenticator.map_err(|error| Error::internal("cannot use application-default credentials").with_source(error))?;
+    let authenticator = authenticator
+        .map_err(|error| Error::internal("cannot use application-default credentials").with_source(error))?;
     Ok(LoggedIn { principal: String::new(), authenticator: Arc::new(Tokens(authenticator)) })
 }
 
 async fn key_file(path: &Path) -> Result<LoggedIn> {
     let file = path.display();
     let bytes = tokio::fs::read(path).await;
-    let bytes = bytes.map_err(|error| Error::invalid(format!("credentials file {file}: cannot be read")).with_source(error))?;
+    let bytes =
+        bytes.map_err(|error| Error::invalid(format!("credentials file {file}: cannot be read")).with_source(error))?;
     // The parser's error may quote a secret, so it goes no further.
-    let fields: Map<String, Value> =
-        serde_json::from_slice(&bytes).map_err(|_| Error::invalid(format!("credentials file {file}: is not a JSON object")))?;
+    let fields: Map<String, Value> = serde_json::from_slice(&bytes)
+        .map_err(|_| Error::invalid(format!("credentials file {file}: is not a JSON object")))?;
     let text = |name: &str| fields.get(name).and_then(Value::as_str).unwrap_or_default();
     match text("type") {
         "service_account" | "" => {
@@ -143,8 +152,9 @@ async fn key_file(path: &Path) -> Result<LoggedIn> {
             service_account(key.map_err(|error| error.context(format_args!("credentials file {file}")))?).await
         }
         "authorized_user" => {
-            let secret = serde_json::from_value(Value::Object(fields))
-                .map_err(|_| Error::invalid(format!("credentials file {file}: client_id, client_secret or refresh_token is missing")))?;
+            let secret = serde_json::from_value(Value::Object(fields)).map_err(|_| {
+                Error::invalid(format!("credentials file {file}: client_id, client_secret or refresh_token is missing"))
+            })?;
             authorized_user(secret).await
         }
         other => Err(Error::invalid(format!(
@@ -169,7 +179,11 @@ fn service_account_key(client_email: &str, private_key: &str, token_uri: &str) -
     let token_uri = token_uri.trim();
     match (token_uri.parse::<http::Uri>(), token_uri.parse::<url::Url>()) {
         (Ok(_), Ok(url)) if matches!(url.scheme(), "http" | "https") => {}
-        _ => return Err(Error::invalid(format!("the service account's token URI {token_uri:?} is not an http or https address"))),
+        _ => {
+            return Err(Error::invalid(format!(
+                "the service account's token URI {token_uri:?} is not an http or https address"
+            )));
+        }
     }
     Ok(ServiceAccountKey {
         key_type: Some("service_account".to_owned()),
@@ -230,7 +244,8 @@ mod tests {
         };
         check(None, "cannot be read").await;
         check(Some("\"hunter2\""), "not a JSON object").await;
-        check(Some(r#"{"type":"service_account","private_key":"hunter2"}"#), "client email, token URI is missing").await;
+        check(Some(r#"{"type":"service_account","private_key":"hunter2"}"#), "client email, token URI is missing")
+            .await;
         check(Some(r#"{"type":"authorized_user","refresh_token":"hunter2"}"#), "client_id").await;
         check(Some(r#"{"type":"external_account"}"#), "\"external_account\" is not supported").await;
     }

@@ -14,9 +14,8 @@ use super::errors::Failure;
 use super::schema::TableSchema;
 
 /// A job.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-#[derive(Default)]
 pub(super) struct JobResource {
     pub(super) job_reference: Option<JobReference>,
     pub(super) configuration: Option<Configuration>,

@@ -91,7 +91,9 @@ impl Type {
     fn into_api(self) -> QueryParameterType {
         match self {
             Self::Scalar(scalar) => api_type(scalar.name()),
-            Self::Array(element) => QueryParameterType { array_type: Some(Box::new(element.into_api())), ..api_type("ARRAY") },
+            Self::Array(element) => {
+                QueryParameterType { array_type: Some(Box::new(element.into_api())), ..api_type("ARRAY") }
+            }
             Self::Struct(fields) => {
                 let field = |(name, field): (String, Self)| QueryParameterTypeStructTypes {
                     description: None,
@@ -192,14 +194,22 @@ mod tests {
         check("BOOL", json!(true), json!([{"type": "BOOL"}, {"value": "true"}]));
         check("STRING", json!("a'b"), json!([{"type": "STRING"}, {"value": "a'b"}]));
         check("STRING", json!(null), json!([{"type": "STRING"}, {}]));
-        check("TIMESTAMP", json!(1_704_067_200_000_i64), json!([{"type": "TIMESTAMP"}, {"value": "2024-01-01 00:00:00+00"}]));
+        check(
+            "TIMESTAMP",
+            json!(1_704_067_200_000_i64),
+            json!([{"type": "TIMESTAMP"}, {"value": "2024-01-01 00:00:00+00"}]),
+        );
         check("JSON", json!({"a": 1}), json!([{"type": "JSON"}, {"value": "{\"a\":1}"}]));
         check(
             "ARRAY<STRING>",
             json!(["a", null]),
             json!([{"type": "ARRAY", "arrayType": {"type": "STRING"}}, {"arrayValues": [{"value": "a"}, {}]}]),
         );
-        check("ARRAY < DATE >", json!([]), json!([{"type": "ARRAY", "arrayType": {"type": "DATE"}}, {"arrayValues": []}]));
+        check(
+            "ARRAY < DATE >",
+            json!([]),
+            json!([{"type": "ARRAY", "arrayType": {"type": "DATE"}}, {"arrayValues": []}]),
+        );
         check(
             "STRUCT<a INT64, b ARRAY<BOOL>>",
             json!({"a": 1}),

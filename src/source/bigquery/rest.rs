@@ -71,7 +71,11 @@ impl Rest {
     }
 
     /// Posts `body` and reads the answer.
-    pub(super) async fn post<T: DeserializeOwned>(&self, path: &[&str], body: &(impl Serialize + Sync)) -> Result<T, Failure> {
+    pub(super) async fn post<T: DeserializeOwned>(
+        &self,
+        path: &[&str],
+        body: &(impl Serialize + Sync),
+    ) -> Result<T, Failure> {
         parse(&self.send(self.http.request(Method::POST, self.url(path)).json(body)).await?)
     }
 
@@ -121,20 +125,22 @@ impl fmt::Debug for Rest {
 }
 
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Failure> {
-    serde_json::from_slice(body)
-        .map_err(|error| Error::new(Kind::Unavailable, "BigQuery's answer is not in the API's form").with_source(error).into())
+    serde_json::from_slice(body).map_err(|error| {
+        Error::new(Kind::Unavailable, "BigQuery's answer is not in the API's form").with_source(error).into()
+    })
 }
 
 /// The address of the v2 API: `/bigquery/v2` is added unless it is there.
 fn base_url(endpoint: Option<&str>) -> Result<Url> {
     let endpoint = endpoint.map(str::trim).filter(|text| !text.is_empty()).unwrap_or(GOOGLE);
-    let trimmed = endpoint.trim_end_matches('/').trim_end_matches("/bigquery/v2");
     let not_an_address = || Error::invalid(format!("BigQuery's endpoint {endpoint:?} is not an http or https address"));
-    let url: Url = format!("{trimmed}/bigquery/v2").parse().map_err(|_| not_an_address())?;
-    match url.scheme() {
-        "http" | "https" if url.has_host() => Ok(url),
-        _ => Err(not_an_address()),
+    let host = endpoint.trim_end_matches('/').trim_end_matches("/bigquery/v2");
+    let mut url: Url = host.parse().map_err(|_| not_an_address())?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(not_an_address());
     }
+    url.path_segments_mut().map_err(|()| not_an_address())?.pop_if_empty().extend(["bigquery", "v2"]);
+    Ok(url)
 }
 
 /// Whether the address is on this machine, where no proxy can help.

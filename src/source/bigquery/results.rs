@@ -111,9 +111,12 @@ fn answer(mut page: Page, body: Bytes) -> Result<Answer, Failure> {
     let next = token_of(&page);
     match (page.schema.take(), page.errors.first()) {
         (None, Some(error)) => Err(Failure::of_job(error)),
-        (schema, _) => {
-            Ok(Answer { schema: Arc::new(schema.unwrap_or_default()), total_rows: page.total_rows.unwrap_or(0), body, next })
-        }
+        (schema, _) => Ok(Answer {
+            schema: Arc::new(schema.unwrap_or_default()),
+            total_rows: page.total_rows.unwrap_or(0),
+            body,
+            next,
+        }),
     }
 }
 

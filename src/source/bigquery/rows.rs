@@ -22,9 +22,9 @@ use super::schema::TableSchema;
 pub(super) fn decode(page: &[u8], schema: &TableSchema, arrow: &SchemaRef, first_row: u64) -> Result<RecordBatch> {
     let mut columns = schema.fields.iter().map(Column::new).collect::<Result<Vec<_>>>()?;
     let mut deserializer = serde_json::Deserializer::from_slice(page);
-    let rows = PageSeed { columns: &mut columns, first_row }
-        .deserialize(&mut deserializer)
-        .map_err(|error| Error::new(Kind::Unavailable, format!("BigQuery's answer does not fit its schema: {error}")))?;
+    let rows = PageSeed { columns: &mut columns, first_row }.deserialize(&mut deserializer).map_err(|error| {
+        Error::new(Kind::Unavailable, format!("BigQuery's answer does not fit its schema: {error}"))
+    })?;
     let arrays = columns.into_iter().map(Column::finish).collect::<Result<Vec<ArrayRef>>>()?;
     let options = RecordBatchOptions::new().with_row_count(Some(rows));
     RecordBatch::try_new_with_options(SchemaRef::clone(arrow), arrays, &options)

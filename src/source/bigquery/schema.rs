@@ -165,7 +165,8 @@ impl FieldSchema {
 
     fn field(&self) -> Result<Field> {
         let value = self.value_type()?;
-        let data_type = if self.is_repeated() { DataType::List(Arc::new(Field::new("item", value, true))) } else { value };
+        let data_type =
+            if self.is_repeated() { DataType::List(Arc::new(Field::new("item", value, true))) } else { value };
         let sql_type = self.sql_type()?;
         let mut metadata = HashMap::new();
         if let Some(extension) = sql_type.extension() {

@@ -53,13 +53,15 @@ impl Storage {
     /// `InvalidQuery` for an endpoint that is not an HTTP address.
     pub(super) fn new(endpoint: Option<&str>, authenticator: Arc<dyn Authenticator>, project: &str) -> Result<Self> {
         let address = endpoint.unwrap_or(GOOGLE).trim_end_matches('/');
-        let wrong = || Error::invalid(format!("the Storage Read API's endpoint {address:?} is not an http or https address"));
+        let wrong =
+            || Error::invalid(format!("the Storage Read API's endpoint {address:?} is not an http or https address"));
         let mut endpoint = Endpoint::from_shared(address.to_owned()).map_err(|error| wrong().with_source(error))?;
         match endpoint.uri().scheme_str() {
             Some("http") => {}
             Some("https") => {
                 let tls = ClientTlsConfig::new().with_enabled_roots();
-                endpoint = endpoint.tls_config(tls).map_err(|error| Error::internal("no TLS for gRPC").with_source(error))?;
+                endpoint =
+                    endpoint.tls_config(tls).map_err(|error| Error::internal("no TLS for gRPC").with_source(error))?;
             }
             _ => return Err(wrong()),
         }
@@ -74,7 +76,8 @@ impl Storage {
         arrow: &SchemaRef,
         total_rows: u64,
     ) -> Result<Vec<RecordBatch>, ReadError> {
-        let table = table.ok_or_else(|| ReadError::Unusable(Error::not_found("the job names no table that holds its answer")))?;
+        let table = table
+            .ok_or_else(|| ReadError::Unusable(Error::not_found("the job names no table that holds its answer")))?;
         let session = self.session(table).await.map_err(ReadError::Unusable)?;
         let schema = match &session.schema {
             Some(read_session::Schema::ArrowSchema(schema)) => schema.serialized_schema.as_slice(),
@@ -95,7 +98,12 @@ impl Storage {
         let TableReference { project_id, dataset_id, table_id } = table;
         let table = format!("projects/{project_id}/datasets/{dataset_id}/tables/{table_id}");
         let routing = format!("read_session.table={table}");
-        let read_session = ReadSession { table, data_format: DataFormat::Arrow.into(), trace_id: "weir".to_owned(), ..ReadSession::default() };
+        let read_session = ReadSession {
+            table,
+            data_format: DataFormat::Arrow.into(),
+            trace_id: "weir".to_owned(),
+            ..ReadSession::default()
+        };
         let message = CreateReadSessionRequest {
             parent: format!("projects/{}", self.project),
             read_session: Some(read_session),
@@ -145,7 +153,8 @@ struct Rows {
 impl Rows {
     fn new(serialized_schema: &[u8], schema: &SchemaRef) -> Result<Self> {
         let message = serialized_schema.strip_suffix(&END_OF_STREAM).unwrap_or(serialized_schema);
-        let mut rows = Self { decoder: StreamDecoder::new(), schema: SchemaRef::clone(schema), batches: Vec::new(), received: 0 };
+        let mut rows =
+            Self { decoder: StreamDecoder::new(), schema: SchemaRef::clone(schema), batches: Vec::new(), received: 0 };
         rows.push(message.to_vec())?;
         Ok(rows)
     }
@@ -154,7 +163,8 @@ impl Rows {
         let mut buffer = Buffer::from_vec(message);
         while !buffer.is_empty() {
             let batch = self.decoder.decode(&mut buffer).map_err(|error| {
-                Error::new(Kind::Unavailable, "a message of BigQuery's Storage Read API is not Arrow").with_source(error)
+                Error::new(Kind::Unavailable, "a message of BigQuery's Storage Read API is not Arrow")
+                    .with_source(error)
             })?;
             if let Some(batch) = batch {
                 self.received += batch.num_rows() as u64;
