@@ -128,13 +128,17 @@ pub(crate) fn cases() -> Vec<Case> {
         ("monitoring", include_str!("cases/monitoring.toml")),
         ("panels", include_str!("cases/panels.toml")),
     ];
-    let parse = |(name, text)| toml::from_str::<CaseFile>(text).unwrap_or_else(|error| panic!("cases/{name}.toml: {error}")).case;
+    let parse = |(name, text)| {
+        toml::from_str::<CaseFile>(text).unwrap_or_else(|error| panic!("cases/{name}.toml: {error}")).case
+    };
     files.into_iter().flat_map(parse).collect()
 }
 
 /// Everything that some implementation cannot do.
 pub(crate) fn cannot() -> Vec<Cannot> {
-    toml::from_str::<CannotFile>(include_str!("cannot.toml")).unwrap_or_else(|error| panic!("cannot.toml: {error}")).cannot
+    toml::from_str::<CannotFile>(include_str!("cannot.toml"))
+        .unwrap_or_else(|error| panic!("cannot.toml: {error}"))
+        .cannot
 }
 
 #[test]
@@ -162,7 +166,10 @@ fn every_case_is_well_formed_and_every_exception_is_of_a_case() {
             assert!(names.binary_search(case).is_ok(), "cannot.toml: no case is named {case:?}");
         }
         for implementation in &exception.implementations {
-            assert!(super::IMPLEMENTATIONS.contains(&&**implementation), "cannot.toml: no implementation {implementation:?}");
+            assert!(
+                super::IMPLEMENTATIONS.contains(&&**implementation),
+                "cannot.toml: no implementation {implementation:?}"
+            );
         }
         assert!(!exception.why.is_empty());
     }

@@ -23,7 +23,9 @@ pub(crate) fn rows(batch: &RecordBatch) -> Result<Vec<Value>, String> {
     (0..batch.num_rows())
         .map(|row| {
             let cells = schema.fields().iter().zip(batch.columns());
-            cells.map(|(field, column)| cell(column, row).map_err(|error| format!("column {}: {error}", field.name()))).collect()
+            cells
+                .map(|(field, column)| cell(column, row).map_err(|error| format!("column {}: {error}", field.name())))
+                .collect()
         })
         .collect()
 }
@@ -41,7 +43,9 @@ fn cell(column: &ArrayRef, row: usize) -> Result<Value, String> {
         DataType::Decimal128(38, 9) => decimal(&column.as_primitive::<Decimal128Type>().value_as_string(row)),
         DataType::Decimal256(76, 38) => decimal(&column.as_primitive::<Decimal256Type>().value_as_string(row)),
         DataType::Date32 => json!(date(column.as_primitive::<Date32Type>().value(row)).to_string()),
-        DataType::Time64(TimeUnit::Microsecond) => json!(time(column.as_primitive::<Time64MicrosecondType>().value(row))),
+        DataType::Time64(TimeUnit::Microsecond) => {
+            json!(time(column.as_primitive::<Time64MicrosecondType>().value(row)))
+        }
         DataType::Timestamp(TimeUnit::Microsecond, zone) => {
             let micros = column.as_primitive::<TimestampMicrosecondType>().value(row);
             let text = DateTime::from_timestamp_micros(micros).unwrap().to_rfc3339_opts(SecondsFormat::AutoSi, true);

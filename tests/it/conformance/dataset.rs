@@ -7,7 +7,7 @@ use arrow::json::ReaderBuilder;
 use serde_json::Value;
 use weir::clock::ManualClock;
 use weir::source::embedded::{Embedded, TableSpec};
-use weir::source::{Partitioning, PartitionUnit};
+use weir::source::{PartitionUnit, Partitioning};
 use weir_plan::{TableId, Timestamp};
 
 use super::google_type::{Column, GoogleType, rest, schema};
@@ -39,7 +39,8 @@ impl Table {
 
     fn batch(&self) -> RecordBatch {
         let schema = schema(&self.columns);
-        let mut decoder = ReaderBuilder::new(Arc::clone(&schema)).with_batch_size(self.rows.len()).build_decoder().unwrap();
+        let mut decoder =
+            ReaderBuilder::new(Arc::clone(&schema)).with_batch_size(self.rows.len()).build_decoder().unwrap();
         decoder.serialize(&self.rows).unwrap_or_else(|error| panic!("rows of {}: {error}", self.id));
         decoder.flush().unwrap().unwrap_or_else(|| RecordBatch::new_empty(schema))
     }
@@ -48,7 +49,10 @@ impl Table {
 /// Views by their full names, in an order in which they can be made.
 fn views() -> [(&'static str, &'static str); 11] {
     [
-        ("telemetry_derived.experiment_enrollment_aggregates_live_v1", include_str!("views/enrollment_aggregates_live.sql")),
+        (
+            "telemetry_derived.experiment_enrollment_aggregates_live_v1",
+            include_str!("views/enrollment_aggregates_live.sql"),
+        ),
         ("telemetry.experiment_enrollment_overall", include_str!("views/enrollment_overall.sql")),
         ("telemetry.experiment_unenrollment_overall", include_str!("views/unenrollment_overall.sql")),
         ("telemetry.experiment_enrollment_other_events_overall", include_str!("views/other_events_overall.sql")),
@@ -77,7 +81,8 @@ pub(crate) fn embedded() -> Arc<Embedded> {
     let now = Timestamp::parse(NOW, Timestamp::MIN).unwrap();
     let embedded = Embedded::new(PROJECT, Arc::new(ManualClock::new(now)));
     for table in tables::all() {
-        let spec = TableSpec { id: table.id.clone(), schema: schema(&table.columns), partitioning: table.partitioning() };
+        let spec =
+            TableSpec { id: table.id.clone(), schema: schema(&table.columns), partitioning: table.partitioning() };
         embedded.create_table(spec).unwrap();
         embedded.append(&table.id, &table.batch()).unwrap();
     }

@@ -104,7 +104,8 @@ pub(crate) fn same_type(a: &DataType, b: &DataType) -> bool {
     match (a, b) {
         (DataType::List(a), DataType::List(b)) => same_type(a.data_type(), b.data_type()),
         (DataType::Struct(a), DataType::Struct(b)) => {
-            let same = |(a, b): (&Arc<Field>, &Arc<Field>)| a.name() == b.name() && same_type(a.data_type(), b.data_type());
+            let same =
+                |(a, b): (&Arc<Field>, &Arc<Field>)| a.name() == b.name() && same_type(a.data_type(), b.data_type());
             a.len() == b.len() && a.iter().zip(b).all(same)
         }
         (a, b) => a == b,

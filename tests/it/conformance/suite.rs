@@ -33,7 +33,8 @@ pub(crate) async fn check(implementation: &str, source: &dyn Source, oracle: &dy
                 }
                 (Ok(()), Some(exception)) => {
                     let why = &exception.why;
-                    writeln!(differences, "{} ({what:?}): works, but cannot.toml says it cannot: {why}", case.name).unwrap();
+                    writeln!(differences, "{} ({what:?}): works, but cannot.toml says it cannot: {why}", case.name)
+                        .unwrap();
                 }
                 (Ok(()), None) | (Err(_), Some(_)) => {}
             }
@@ -91,7 +92,11 @@ async fn dry_run(case: &Case, source: &dyn Source) -> Result<(), String> {
         (Err(error), Some(code)) => expect_error(case, code, &error),
         (Err(error), None) => Err(format!("{error:?}")),
         // Some errors, such as a division by zero, are found only while running.
-        (Ok(_), Some(code)) if code == "invalid_query" && case.names.iter().any(|name| name == "zero" || name == "overflow") => Ok(()),
+        (Ok(_), Some(code))
+            if code == "invalid_query" && case.names.iter().any(|name| name == "zero" || name == "overflow") =>
+        {
+            Ok(())
+        }
         (Ok(_), Some(code)) => Err(format!("an estimate, not the error {code}")),
         (Ok(estimate), None) => expect_columns(case, &estimate.schema),
     }
@@ -124,7 +129,8 @@ fn expect_columns(case: &Case, found: &Schema) -> Result<(), String> {
 }
 
 fn show(schema: &Schema) -> String {
-    let columns: Vec<_> = schema.fields().iter().map(|field| format!("{} {}", field.name(), field.data_type())).collect();
+    let columns: Vec<_> =
+        schema.fields().iter().map(|field| format!("{} {}", field.name(), field.data_type())).collect();
     format!("({})", columns.join(", "))
 }
 

@@ -65,7 +65,12 @@ impl Emulator {
     ///
     /// # Errors
     /// The emulator's message: it has no table columns of some types.
-    pub(crate) async fn create_table(&self, id: &TableId, fields: Value, partitioning: Option<&Partitioning>) -> Result<(), String> {
+    pub(crate) async fn create_table(
+        &self,
+        id: &TableId,
+        fields: Value,
+        partitioning: Option<&Partitioning>,
+    ) -> Result<(), String> {
         let mut body = json!({"tableReference": reference(id), "schema": {"fields": fields}});
         if let Some(partitioning) = partitioning {
             body["timePartitioning"] = json!({"type": partitioning.unit, "field": partitioning.column});
@@ -93,7 +98,8 @@ impl Emulator {
             "destinationTable": reference(id),
         });
         let job = self.post(&id.project, "jobs", &json!({"configuration": {"load": load}})).await;
-        let ended_well = job["status"]["state"] == "DONE" && job["status"].get("errorResult").is_none_or(Value::is_null);
+        let ended_well =
+            job["status"]["state"] == "DONE" && job["status"].get("errorResult").is_none_or(Value::is_null);
         assert!(ended_well, "cannot load {id}: {job}");
         std::fs::remove_file(path).unwrap();
     }

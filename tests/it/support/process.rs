@@ -124,7 +124,12 @@ impl Running {
         let mut seen = self.lines.seen.lock();
         while seen.open > 0 {
             let late = self.lines.changed.wait_until(&mut seen, start + bound).timed_out();
-            assert!(!late, "process {} still runs after {bound:?}; standard error:\n{}", self.child.id(), seen.stderr.join("\n"));
+            assert!(
+                !late,
+                "process {} still runs after {bound:?}; standard error:\n{}",
+                self.child.id(),
+                seen.stderr.join("\n")
+            );
         }
         drop(seen);
         (self.child.wait().unwrap(), start.elapsed())
