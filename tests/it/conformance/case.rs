@@ -43,6 +43,9 @@ pub(crate) struct Case {
     /// The code of the error's kind, where the answer is an error.
     #[serde(default)]
     pub(crate) error: Option<String>,
+    /// Whether the error depends on rows, so that a dry run need not find it.
+    #[serde(default)]
+    pub(crate) only_when_run: bool,
     /// What the error's message names, whatever its case.
     #[serde(default)]
     pub(crate) names: Vec<String>,
@@ -85,22 +88,41 @@ pub(crate) struct Cannot {
     pub(crate) cases: Vec<String>,
     /// Names of implementations.
     pub(crate) implementations: Vec<String>,
-    /// Which question to it: its answer or its dry run.
+    /// Which questions about them.
     #[serde(default)]
-    pub(crate) what: What,
+    pub(crate) what: Questions,
     /// Why.
     pub(crate) why: String,
 }
 
 /// A question about a case.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Question {
+    /// Does running it give the columns and rows, or the error, of the case?
+    Answer,
+    /// Does a dry run give the columns, or the error, of the case?
+    DryRun,
+}
+
+/// Some of the questions.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum What {
-    /// Running it gives the columns and rows, or the error, of the case.
+pub(crate) enum Questions {
     #[default]
     Answer,
-    /// A dry run gives the columns, or the error, of the case.
     DryRun,
+    Both,
+}
+
+impl Questions {
+    /// Whether `question` is among them.
+    pub(crate) fn contain(self, question: Question) -> bool {
+        match self {
+            Self::Answer => question == Question::Answer,
+            Self::DryRun => question == Question::DryRun,
+            Self::Both => true,
+        }
+    }
 }
 
 #[derive(Deserialize)]

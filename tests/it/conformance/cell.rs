@@ -105,13 +105,11 @@ pub(crate) fn same(a: &Value, b: &Value) -> bool {
         (Value::Object(a), Value::Object(b)) => {
             a.len() == b.len() && a.iter().zip(b).all(|((key, a), (other, b))| key == other && same(a, b))
         }
-        (Value::Number(a), Value::Number(b)) => match (a.as_i64(), b.as_i64()) {
-            (Some(a), Some(b)) => a == b,
-            _ => {
-                let (a, b) = (a.as_f64().unwrap(), b.as_f64().unwrap());
-                (a - b).abs() <= TOLERANCE * a.abs().max(b.abs()).max(1.0)
-            }
-        },
+        (Value::Number(a), Value::Number(b)) if a.is_i64() && b.is_i64() => a == b,
+        (Value::Number(a), Value::Number(b)) => {
+            let (a, b) = (a.as_f64().unwrap(), b.as_f64().unwrap());
+            (a - b).abs() <= TOLERANCE * a.abs().max(b.abs()).max(1.0)
+        }
         (a, b) => a == b,
     }
 }

@@ -106,7 +106,7 @@ pub(crate) async fn seed(emulator: &Emulator) {
         let id = view_id(name);
         emulator.create_dataset(&id.project, &id.dataset).await;
         let sql = sql.replace("CURRENT_DATE()", &format!("DATE '{TODAY}'"));
-        emulator.create_view(&id, &sql).await.unwrap();
+        emulator.create_view(&id, &sql).await;
     }
 }
 

@@ -187,7 +187,9 @@ fn tied() -> Vec<Value> {
                 "type": "nimbus", "experiment": "ties", "branch": "control", "normalized_channel": channel,
                 "window_start": window, "window_end": window,
             });
-            COUNTS.iter().for_each(|count| row[*count] = json!(0));
+            for count in COUNTS {
+                row[count] = json!(0);
+            }
             row["enroll_count"] = json!(enrolled);
             row["unenroll_count"] = json!(unenrolled);
             rows.push(row);

@@ -15,8 +15,8 @@ pub(crate) fn repository(path: &str) -> PathBuf {
 /// Panics where it was not made: a judge that is missing is a failure, not a test less.
 pub(crate) fn interpreter() -> PathBuf {
     let requirements = std::fs::read(repository("tests/python/requirements.txt")).unwrap();
-    let digest = Sha256::digest(requirements);
-    let hash: String = digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+    let hash = format!("{:x}", Sha256::digest(requirements));
+    let hash = &hash[..12];
     let place = std::env::var_os("WEIR_VENV").map_or_else(|| cache().join(format!("weir/venv-{hash}")), PathBuf::from);
     let complete = place.join(format!(".weir-{hash}"));
     assert!(
