@@ -7,8 +7,9 @@ mod case;
 mod cell;
 mod dataset;
 mod google_type;
+mod implementations;
 mod suite;
 mod tables;
 
 /// Names of the implementations, as in `cannot.toml`.
-const IMPLEMENTATIONS: [&str; 3] = ["embedded", "fake", "bqemulator"];
+const IMPLEMENTATIONS: [&str; 4] = ["embedded", "fake", "fake_storage_read", "bqemulator"];
