@@ -143,6 +143,9 @@ async fn describes_views(source: &dyn Source, with_text: bool) {
 async fn googles_own_client_reads_the_fake_server() {
     let fake = fake().await;
     python::check("bigquery_witness.py", &[&fake.rest_url(), &fake.storage_url()]).await;
+    let address = fake.storage_url().replace("http://", "");
+    let table = format!("{PROJECT}.conformance.numbers");
+    python::check("fake_witness.py", &[&fake.rest_url(), &address, PROJECT, &table]).await;
 }
 
 /// The same witness before the other stand-in, so that the witness itself is known to be sane.
