@@ -15,18 +15,16 @@ use super::{google_type, suite, tables};
 use crate::support::emulator::{self, Emulator, PROJECT};
 use crate::support::python;
 
-/// Small, so that answers of a few rows have several pages.
-const PAGE_BYTES: usize = 1_000;
-
+/// A fake server over the embedded source, with pages so small that a few rows fill several.
 async fn fake() -> FakeServer {
+    fake_with(FakeConfig { page_bytes: 1_000, ..FakeConfig::default() }).await
+}
+
+async fn fake_with(config: FakeConfig) -> FakeServer {
     let now = Timestamp::parse(NOW, Timestamp::MIN).unwrap();
     let source = embedded();
     let catalogue = Arc::clone(&source);
-    let config = FakeConfig {
-        page_bytes: PAGE_BYTES,
-        tables: Some(Arc::new(move || catalogue.tables())),
-        ..FakeConfig::default()
-    };
+    let config = FakeConfig { tables: Some(Arc::new(move || catalogue.tables())), ..config };
     FakeServer::start(source, Arc::new(ManualClock::new(now)), config).await.unwrap()
 }
 
@@ -143,6 +141,8 @@ async fn describes_views(source: &dyn Source, with_text: bool) {
 async fn googles_own_client_reads_the_fake_server() {
     let fake = fake().await;
     python::check("bigquery_witness.py", &[&fake.rest_url(), &fake.storage_url()]).await;
+
+    let fake = fake_with(FakeConfig::default()).await;
     let address = fake.storage_url().replace("http://", "");
     let table = format!("{PROJECT}.conformance.numbers");
     python::check("fake_witness.py", &[&fake.rest_url(), &address, PROJECT, &table]).await;
