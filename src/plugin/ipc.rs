@@ -158,8 +158,8 @@ mod tests {
             let file = assemble(&encode(&batch).unwrap(), metadata()).unwrap();
             let found = read(file);
             assert_eq!(found.0, expected.0);
-            // NaN is not equal to itself; the texts are.
-            assert_eq!(format!("{:?}", found.1), format!("{:?}", expected.1), "{rows} rows");
+            assert_eq!((found.1.len(), expected.1.len()), (1, 1));
+            assert_eq!(found.1[0].columns(), expected.1[0].columns(), "{rows} rows");
         }
     }
 
@@ -169,7 +169,7 @@ mod tests {
         let slice = encode(&batch(10_000).slice(17, 100)).unwrap();
         assert!(slice.len() * 20 < whole, "{} of {whole}", slice.len());
         let (_, batches) = read(assemble(&slice, metadata()).unwrap());
-        assert_eq!(format!("{:?}", batches[0]), format!("{:?}", batch(10_000).slice(17, 100)));
+        assert_eq!(batches[0].columns(), batch(10_000).slice(17, 100).columns());
     }
 
     #[test]

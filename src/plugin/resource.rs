@@ -190,8 +190,9 @@ mod tests {
             (json!("1704067200000"), json!(1_704_153_600_000_i64)),
             (json!("2024-01-01T00:00:00Z"), json!(null)),
         ] {
-            let answer = ask(Verb::Query, &json!({"queries": [{"refId": "A", "rawSql": sql}], "from": from, "to": to}));
-            assert_eq!(answer.await.unwrap()["results"]["A"]["rows"], json!([["1970-01-01T00:00:03Z"]]), "{from}");
+            let body = json!({"queries": [{"refId": "A", "rawSql": sql}], "from": from, "to": to});
+            let answer = ask(Verb::Query, &body).await.unwrap();
+            assert_eq!(answer["results"]["A"]["rows"], json!([["1970-01-01T00:00:03Z"]]), "{body}");
         }
     }
 
