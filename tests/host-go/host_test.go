@@ -86,7 +86,7 @@ func launch(t *testing.T, env ...string) *host {
 	t.Cleanup(func() {
 		h.client.Kill()
 		if t.Failed() {
-			t.Logf("stderr of the plugin:\n%s", h.stderr.String())
+			t.Logf("the end of the plugin's stderr:\n%s", tail(h.stderr.String(), 8000))
 		}
 	})
 	protocol, err := h.client.Client()
@@ -190,6 +190,11 @@ func (t *transcript) String() string {
 	t.mutex.Lock()
 	defer t.mutex.Unlock()
 	return t.bytes.String()
+}
+
+// tail is the last bytes of a text.
+func tail(text string, bytes int) string {
+	return text[max(0, len(text)-bytes):]
 }
 
 // eventually waits until test holds.

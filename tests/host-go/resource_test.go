@@ -83,7 +83,7 @@ func TestResourceErrorsHaveAForm(t *testing.T) {
 		{"POST", "query", "{", 400, "JSON"},
 		{"POST", "query", "{}", 400, "rawSql"},
 		{"POST", "query", `{"sql": "SELECT 1", "from": "soon", "to": "now"}`, 400, "soon"},
-		{"POST", "explain", `{"sql": "SELECT * FROM d.nowhere"}`, 404, "nowhere"},
+		{"POST", "explain", "{\"sql\": \"SELECT * FROM `moz-fx-data-shared-prod.telemetry.nowhere`\"}", 404, "nowhere"},
 	} {
 		code, answer := h.call(t, s, bad.method, bad.path, []byte(bad.body))
 		problem := object(t, answer)
