@@ -237,7 +237,7 @@ mod tests {
         })
     }
 
-    const HOUR: Duration = Duration::from_secs(3600);
+    const HOUR: Duration = Duration::from_hours(1);
 
     #[test]
     fn the_store_stays_under_its_cap_and_drops_the_least_recently_used() {

@@ -4,6 +4,8 @@
 
 mod answer;
 mod fetch;
+#[cfg(test)]
+mod tests;
 
 pub use answer::{Answer, Door, Explanation, Provenance, SegmentExplanation, Status};
 

@@ -209,14 +209,14 @@ mod tests {
         Extent::new(at("2024-01-01"), at("2024-01-02")).unwrap()
     }
 
-    fn ten_minutes() -> Option<Step> {
-        Some("10m".parse().unwrap())
+    fn ten_minutes() -> Step {
+        "10m".parse().unwrap()
     }
 
     #[test]
     fn macros_expand_to_their_documented_text() {
         let check = |template: &str, expected: &str| {
-            assert_eq!(expand(template, Some(day()), ten_minutes()).unwrap().sql, expected, "{template}");
+            assert_eq!(expand(template, Some(day()), Some(ten_minutes())).unwrap().sql, expected, "{template}");
         };
         let filter = "ts >= TIMESTAMP '2024-01-01T00:00:00Z' AND ts < TIMESTAMP '2024-01-02T00:00:00Z'";
         check("WHERE $__timeFilter(ts)", &format!("WHERE {filter}"));
@@ -281,7 +281,7 @@ mod tests {
 
     #[test]
     fn a_text_without_range_macros_does_not_depend_on_the_range() {
-        assert!(!expand("SELECT $__interval_ms", Some(day()), ten_minutes()).unwrap().uses_range);
+        assert!(!expand("SELECT $__interval_ms", Some(day()), Some(ten_minutes())).unwrap().uses_range);
         assert!(expand("SELECT $__timeFrom()", Some(day()), None).unwrap().uses_range);
     }
 
@@ -291,7 +291,7 @@ mod tests {
             pieces in prop::collection::vec(prop::sample::select(PIECES), 0..24)
         ) {
             let template = pieces.concat();
-            let expanded = expand(&template, Some(day()), ten_minutes());
+            let expanded = expand(&template, Some(day()), Some(ten_minutes()));
             if !template.contains("$__") {
                 prop_assert_eq!(expanded.unwrap().sql, template);
             }

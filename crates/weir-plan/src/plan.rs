@@ -79,7 +79,8 @@ impl Key {
 
     /// The first 128 bits of the digest in hexadecimal.
     pub fn short_hex(&self) -> String {
-        self.digest[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+        let (high, _) = self.digest.split_at(16);
+        format!("{:032x}", high.iter().fold(0_u128, |number, byte| number << 8 | u128::from(*byte)))
     }
 
     /// Everything that the key stands for.

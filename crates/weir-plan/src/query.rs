@@ -40,7 +40,7 @@ pub struct Query {
 
 impl Query {
     /// The default deadline of a query.
-    pub const DEADLINE: Duration = Duration::from_secs(60);
+    pub const DEADLINE: Duration = Duration::from_mins(1);
 
     /// A query of plain SQL with every setting at its default.
     pub fn new(sql: impl Into<String>) -> Self {

@@ -154,6 +154,7 @@ pub fn volatile_function(sql: &str) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
+    use super::Lexeme::{Code, Comment, Name, Text};
     use super::*;
 
     #[test]
@@ -161,7 +162,6 @@ mod tests {
         let check = |sql: &str, expected: &[(Lexeme, &str)]| {
             assert_eq!(lexemes(sql).collect::<Vec<_>>(), expected, "{sql}");
         };
-        use Lexeme::{Code, Comment, Name, Text};
         check("SELECT 'a' , \"b\"", &[(Code, "SELECT "), (Text, "'a'"), (Code, " , "), (Text, "\"b\"")]);
         check(r"'it\'s' x", &[(Text, r"'it\'s'"), (Code, " x")]);
         check(r"r'\' x'", &[(Code, "r"), (Text, r"'\' x'")]);

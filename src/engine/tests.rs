@@ -1,0 +1,298 @@
+//! The engine's promises, over a source whose every move is scripted.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use arrow::array::{Int64Array, RecordBatch};
+use arrow::datatypes::{DataType, Field, Schema};
+use async_trait::async_trait;
+use futures::future::join_all;
+use parking_lot::Mutex;
+use weir_plan::{CacheMode, Error, Extent, Kind, Query, Result, Scope, TableId, Timestamp};
+
+use super::*;
+use crate::app::App;
+use crate::cache::StoreSettings;
+use crate::clock::ManualClock;
+use crate::source::{Estimate, Identity, Job, Outcome, Table};
+
+const BILL: u64 = 10 << 20;
+
+/// Answers each job with its number after a second, or fails as told.
+struct Scripted {
+    identity: Identity,
+    takes: Duration,
+    jobs: Mutex<Vec<Job>>,
+    cancelled: AtomicUsize,
+    failures: Mutex<Vec<Error>>,
+}
+
+struct CancelOnDrop<'a>(&'a AtomicUsize, bool);
+
+impl Drop for CancelOnDrop<'_> {
+    fn drop(&mut self) {
+        if !self.1 {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+}
+
+fn one_row(number: i64) -> Batches {
+    let schema = Arc::new(Schema::new(vec![Field::new("n", DataType::Int64, true)]));
+    let batch = RecordBatch::try_new(Arc::clone(&schema), vec![Arc::new(Int64Array::from(vec![number]))]).unwrap();
+    Batches::new(schema, vec![batch]).unwrap()
+}
+
+#[async_trait]
+impl Source for Scripted {
+    fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    async fn dry_run(&self, _: &Job) -> Result<Estimate> {
+        let schema = Arc::clone(one_row(0).schema());
+        Ok(Estimate { bytes_processed: 5, schema, statement_type: "SELECT".into(), referenced_tables: vec![] })
+    }
+
+    async fn run(&self, job: Job) -> Result<Outcome> {
+        let mut cancelled = CancelOnDrop(&self.cancelled, false);
+        let number = {
+            let mut jobs = self.jobs.lock();
+            jobs.push(job.clone());
+            jobs.len()
+        };
+        tokio::time::sleep(self.takes).await;
+        cancelled.1 = true;
+        if let Some(error) = self.failures.lock().pop() {
+            return Err(error);
+        }
+        Ok(Outcome {
+            batches: one_row(number.try_into().unwrap()),
+            job_id: job.id,
+            bytes_processed: BILL,
+            bytes_billed: BILL,
+            slot_ms: 3,
+            cache_hit: false,
+            started_at: None,
+        })
+    }
+
+    async fn table(&self, table: &TableId) -> Result<Table> {
+        Err(Error::not_found(table.to_string()))
+    }
+}
+
+struct Bench {
+    engine: Arc<Engine>,
+    source: Arc<Scripted>,
+    clock: Arc<ManualClock>,
+}
+
+fn bench() -> Bench {
+    let identity = Identity {
+        kind: "embedded",
+        project: "p".into(),
+        principal: "anonymous".into(),
+        endpoint: None,
+        location: None,
+    };
+    let source = Arc::new(Scripted {
+        identity,
+        takes: Duration::from_secs(1),
+        jobs: Mutex::default(),
+        cancelled: AtomicUsize::new(0),
+        failures: Mutex::default(),
+    });
+    let clock = Arc::new(ManualClock::new(at("2024-01-02T12:00:00Z")));
+    let mut app = App::new(StoreSettings::of(1 << 20), Arc::clone(&clock) as Arc<dyn Clock>, App::GRACE);
+    let engine = app.add_source("only", Arc::clone(&source) as Arc<dyn Source>, EngineSettings::default());
+    Bench { engine, source, clock }
+}
+
+impl Bench {
+    async fn ask(&self, query: &Query) -> Answer {
+        self.engine.answer(query, Door::Export).await.unwrap()
+    }
+
+    fn jobs(&self) -> usize {
+        self.source.jobs.lock().len()
+    }
+
+    fn advance(&self, seconds: u64) {
+        self.clock.set(self.clock.now().plus(Duration::from_secs(seconds)));
+    }
+}
+
+fn at(text: &str) -> Timestamp {
+    Timestamp::parse(text, Timestamp::MIN).unwrap()
+}
+
+fn query() -> Query {
+    let mut query = Query::new("SELECT n FROM t WHERE $__timeFilter(ts)");
+    query.range = Some(Extent::new(at("2024-01-02T06:00:00Z"), at("2024-01-02T12:00:00Z")).unwrap());
+    query
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_second_answer_is_the_first_one_and_bills_nothing() {
+    let bench = bench();
+    let first = bench.ask(&query()).await;
+    let second = bench.ask(&query()).await;
+    assert_eq!((first.provenance.status, second.provenance.status), (Status::Miss, Status::Hit));
+    assert_eq!((first.provenance.bytes_billed, first.provenance.bytes_saved), (BILL, 0));
+    assert_eq!((second.provenance.bytes_billed, second.provenance.bytes_saved), (0, BILL));
+    assert_eq!(first.content_id, second.content_id);
+    assert_eq!(first.batches.concat().unwrap(), second.batches.concat().unwrap());
+    assert_eq!(bench.jobs(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hundred_at_once_send_one_job_and_one_is_billed() {
+    let bench = bench();
+    let query = query();
+    let answers = join_all((0..100).map(|_| bench.ask(&query))).await;
+    assert_eq!(bench.jobs(), 1);
+    assert_eq!(answers.iter().map(|answer| answer.provenance.bytes_billed).sum::<u64>(), BILL);
+    assert_eq!(answers.iter().filter(|answer| answer.provenance.status == Status::Joined).count(), 99);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fetch_survives_its_first_caller_and_is_cancelled_after_the_last() {
+    let bench = bench();
+    let query = query();
+    let mut first = Box::pin(bench.ask(&query));
+    assert!(futures::poll!(&mut first).is_pending());
+    let mut second = Box::pin(bench.ask(&query));
+    assert!(futures::poll!(&mut second).is_pending());
+    drop(first);
+    assert_eq!(second.await.provenance.status, Status::Joined);
+    assert_eq!((bench.jobs(), bench.source.cancelled.load(Ordering::SeqCst)), (1, 0));
+
+    bench.engine.purge();
+    let mut slow = query.clone();
+    slow.deadline = Duration::from_millis(1);
+    let error = bench.engine.answer(&slow, Door::Export).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Timeout);
+    assert_eq!(bench.source.cancelled.load(Ordering::SeqCst), 0, "the grace runs");
+    // The job takes a second and the grace two: this one ends by itself and is stored.
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(bench.ask(&query).await.provenance.status, Status::Hit);
+    assert_eq!(bench.jobs(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_job_stores_nothing_and_a_passing_failure_is_tried_again_at_once() {
+    let bench = bench();
+    bench.source.failures.lock().push(Error::new(Kind::Unavailable, "down"));
+    assert_eq!(bench.engine.answer(&query(), Door::Export).await.unwrap_err().kind(), Kind::Unavailable);
+    assert_eq!(bench.ask(&query()).await.provenance.status, Status::Miss);
+    assert_eq!(bench.jobs(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_mistake_is_remembered_for_ten_seconds() {
+    let bench = bench();
+    bench.source.failures.lock().push(Error::invalid("Unrecognized name: n at [1:8]"));
+    for _ in 0..3 {
+        let error = bench.engine.answer(&query(), Door::Export).await.unwrap_err();
+        assert_eq!(error.message(), "Unrecognized name: n at [1:8]");
+    }
+    assert_eq!(bench.jobs(), 1);
+    bench.advance(10);
+    assert_eq!(bench.ask(&query()).await.provenance.status, Status::Miss);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stale_answer_is_served_once_more_while_a_new_one_is_fetched() {
+    let bench = bench();
+    bench.ask(&query()).await;
+    bench.advance(20);
+    let stale = bench.ask(&query()).await;
+    assert_eq!((stale.provenance.status, stale.provenance.age_s), (Status::Stale, 20.0));
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let fresh = bench.ask(&query()).await;
+    assert_eq!((fresh.provenance.status, bench.jobs()), (Status::Hit, 2));
+    assert_ne!(stale.content_id, fresh.content_id);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_alert_never_gets_a_stale_answer() {
+    let bench = bench();
+    let mut alert = query();
+    alert.cache.max_stale = Some(Duration::ZERO);
+    bench.ask(&alert).await;
+    bench.advance(20);
+    assert_eq!(bench.ask(&alert).await.provenance.status, Status::Miss);
+}
+
+#[tokio::test(start_paused = true)]
+async fn skipping_the_cache_reads_nothing_and_stores_for_the_others() {
+    let bench = bench();
+    bench.ask(&query()).await;
+    let mut skip = query();
+    skip.cache.skip_read = true;
+    assert_eq!(bench.ask(&skip).await.provenance.status, Status::Bypass);
+    assert_eq!(bench.ask(&query()).await.batches.concat().unwrap(), one_row(2).concat().unwrap());
+    let mut off = query();
+    off.cache.mode = CacheMode::Off;
+    bench.ask(&off).await;
+    bench.ask(&off).await;
+    assert_eq!(bench.jobs(), 4);
+    let jobs = bench.source.jobs.lock();
+    assert!(jobs.iter().enumerate().all(|(at, job)| jobs[..at].iter().all(|earlier| earlier.id != job.id)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn answers_never_cross_scopes() {
+    let bench = bench();
+    bench.ask(&query()).await;
+    let mut other = query();
+    other.scope = Scope("user:2".into());
+    assert_eq!(bench.ask(&other).await.provenance.status, Status::Miss);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_purge_leaves_every_answer_behind() {
+    let bench = bench();
+    bench.ask(&query()).await;
+    assert_eq!(bench.engine.purge(), 1);
+    assert_eq!(bench.ask(&query()).await.provenance.status, Status::Miss);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_same_work_in_the_same_slot_has_the_same_job_id() {
+    let (one, other) = (bench(), bench());
+    one.ask(&query()).await;
+    other.ask(&query()).await;
+    let id = |bench: &Bench| bench.source.jobs.lock().last().unwrap().id.clone();
+    assert_eq!(id(&one), id(&other));
+    one.advance(7200);
+    one.ask(&query()).await;
+    assert_ne!(id(&one), id(&other));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_smaller_byte_limit_holds() {
+    let bench = bench();
+    let mut limited = query();
+    limited.maximum_bytes_billed = Some(7);
+    bench.ask(&limited).await;
+    assert_eq!(bench.source.jobs.lock()[0].maximum_bytes_billed, Some(7));
+}
+
+#[tokio::test]
+async fn an_explanation_runs_no_job() {
+    let bench = bench();
+    let explanation = bench.engine.explain(&query()).await.unwrap();
+    assert_eq!(explanation.segments[0].bytes_processed, 5);
+    assert_eq!(explanation.segments[0].status, Status::Miss);
+    assert_eq!((explanation.mode, bench.jobs()), (Mode::Whole, 0));
+}
+
+#[test]
+fn the_header_is_a_dictionary_of_rfc_9651() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    let answer = runtime.block_on(async { bench().ask(&query()).await });
+    assert_eq!(answer.provenance.header(), "mode=whole, status=miss, age=0, billed=10485760, saved=0");
+}
