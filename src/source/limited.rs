@@ -35,4 +35,7 @@ impl Source for Limited {
     async fn table(&self, table: &TableId) -> Result<Table> {
         self.0.table(table).await
     }
+    async fn settled(&self) {
+        self.0.settled().await;
+    }
 }
