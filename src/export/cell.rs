@@ -211,7 +211,16 @@ fn float(out: &mut Vec<u8>, value: f64) -> Result<()> {
     if value.is_finite() {
         return json(out, &value);
     }
-    quoted(out, if value.is_nan() { "NaN" } else if value > 0.0 { "Infinity" } else { "-Infinity" });
+    quoted(
+        out,
+        if value.is_nan() {
+            "NaN"
+        } else if value > 0.0 {
+            "Infinity"
+        } else {
+            "-Infinity"
+        },
+    );
     Ok(())
 }
 

@@ -22,8 +22,9 @@ impl Fields {
     /// # Errors
     /// `InvalidQuery`: not JSON (with line and column), no object, an unknown field.
     pub(super) fn from_json(text: &[u8], known: &[&str]) -> Result<Self> {
-        let value = serde_json::from_slice(text)
-            .map_err(|error| Error::invalid(format!("the body is not JSON: {error}; send an object with the field sql")))?;
+        let value = serde_json::from_slice(text).map_err(|error| {
+            Error::invalid(format!("the body is not JSON: {error}; send an object with the field sql"))
+        })?;
         Self::of(value, "", known)
     }
 

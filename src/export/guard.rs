@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::http::header::HOST;
+use axum::http::uri::Authority;
 use axum::http::{HeaderMap, Method};
 use axum::middleware::Next;
 use axum::response::Response;
@@ -22,20 +23,21 @@ pub(super) async fn guard(
     request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
+    if let Some(message) = refusal(&request, export.settings.local_only) {
+        return Err(Error::new(Kind::PermissionDenied, message).into());
+    }
+    Ok(next.run(request).await)
+}
+
+fn refusal(request: &Request, local_only: bool) -> Option<String> {
     let header = |name: &str| text(request.headers(), name);
     let navigates = header("sec-fetch-mode") == Some("navigate") && request.method() == Method::GET;
     if header("sec-fetch-site") == Some("cross-site") && !navigates {
-        let message = "a page of another site may not send requests here; link to the address instead";
-        return Err(Error::new(Kind::PermissionDenied, message).into());
+        return Some("a page of another site may not send requests here; link to the address instead".to_owned());
     }
-    if export.settings.local_only {
-        let host = text(request.headers(), HOST.as_str()).or_else(|| request.uri().authority().map(|a| a.as_str()));
-        if let Some(host) = host.filter(|host| !is_local(host)) {
-            let message = format!("host {host:?} is not this machine; use 127.0.0.1, or start with --allow-anonymous");
-            return Err(Error::new(Kind::PermissionDenied, message).into());
-        }
-    }
-    Ok(next.run(request).await)
+    let host = header(HOST.as_str()).or_else(|| request.uri().authority().map(Authority::as_str));
+    let stranger = host.filter(|host| local_only && !is_local(host))?;
+    Some(format!("host {stranger:?} is not this machine; use 127.0.0.1, or start with --allow-anonymous"))
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
@@ -57,7 +59,8 @@ mod tests {
 
     #[test]
     fn addresses_and_localhost_are_local_and_names_are_not() {
-        for host in ["127.0.0.1:8088", "127.0.0.1", "[::1]:8088", "[::1]", "localhost", "LOCALHOST:1", "a.localhost:2"] {
+        for host in ["127.0.0.1:8088", "127.0.0.1", "[::1]:8088", "[::1]", "localhost", "LOCALHOST:1", "a.localhost:2"]
+        {
             assert!(is_local(host), "{host}");
         }
         for host in ["evil.example", "evil.example:8088", "localhost.evil.example", "127.0.0.1.evil.example", ""] {

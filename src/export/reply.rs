@@ -2,9 +2,7 @@
 //! in headers.
 
 use axum::body::Body;
-use axum::http::header::{
-    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ETAG, IF_NONE_MATCH, VARY,
-};
+use axum::http::header::{ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ETAG, IF_NONE_MATCH, VARY};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::Response;
 use bytes::Bytes;
@@ -114,7 +112,8 @@ fn cache_control(answer: &Answer) -> Result<HeaderValue> {
 }
 
 fn value(text: &str) -> Result<HeaderValue> {
-    HeaderValue::from_str(text).map_err(|error| Error::internal(format!("no header can hold {text:?}")).with_source(error))
+    HeaderValue::from_str(text)
+        .map_err(|error| Error::internal(format!("no header can hold {text:?}")).with_source(error))
 }
 
 /// The value of a request's header, its repetitions joined as RFC 9110, 5.3 says.

@@ -102,8 +102,10 @@ fn parameters(fields: &mut Fields) -> Result<BTreeMap<String, Parameter>> {
             return Err(fields.wrong("params", format!("{name:?} is not a name of letters, digits and underscores")));
         }
         let type_name = parameter.text("type")?.filter(|type_name| !type_name.trim().is_empty());
-        let type_name = type_name.ok_or_else(|| parameter.wrong("type", "missing; give a type such as STRING or INT64"))?;
-        let value = parameter.value("value").ok_or_else(|| parameter.wrong("value", "missing; null stands for NULL"))?;
+        let type_name =
+            type_name.ok_or_else(|| parameter.wrong("type", "missing; give a type such as STRING or INT64"))?;
+        let value =
+            parameter.value("value").ok_or_else(|| parameter.wrong("value", "missing; null stands for NULL"))?;
         Ok((name, Parameter { type_name, value }))
     });
     parameters.collect()

@@ -14,12 +14,12 @@ use http_body_util::BodyExt as _;
 use serde_json::json;
 use weir_plan::{Error, Kind, Result};
 
+use super::Export;
 use super::fields::Fields;
 use super::format::Format;
 use super::problem::Problem;
 use super::reply::{self, header};
 use super::request::Request;
-use super::Export;
 use crate::engine::Door;
 
 type Reply = std::result::Result<Response, Problem>;
@@ -66,9 +66,9 @@ pub(super) async fn get_explain(State(export): State<Arc<Export>>, RawQuery(text
 async fn explain(export: &Export, request: Request) -> Reply {
     let engine = export.app.source(request.source.as_deref())?;
     let deadline = request.query.deadline;
-    let explanation = tokio::time::timeout(deadline, engine.explain(&request.query)).await.map_err(|_| {
-        Error::new(Kind::Timeout, format!("no dry run within {} s; ask again", deadline.as_secs()))
-    })?;
+    let explanation = tokio::time::timeout(deadline, engine.explain(&request.query))
+        .await
+        .map_err(|_| Error::new(Kind::Timeout, format!("no dry run within {} s; ask again", deadline.as_secs())))?;
     Ok(Json(explanation?).into_response())
 }
 
