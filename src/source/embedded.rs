@@ -1,21 +1,64 @@
 //! Runs `GoogleSQL` over tables in memory, and bills for it as `BigQuery` would.
 //!
-//! The only module that knows `DataFusion`.
+//! The only module that knows `DataFusion`. Time comes from the clock it is given, once per job.
 
+mod bill;
+mod calendar;
+mod catalog;
+mod errors;
+mod functions;
+mod jobs;
+mod operators;
+mod output;
+mod planning;
+mod provider;
+mod pruning;
+mod rewrite;
+mod session;
+mod sizes;
+mod syntax;
+mod table;
+#[cfg(test)]
+mod tests;
+mod time_text;
+mod types;
+
+use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
-use weir_plan::{Result, TableId, Timestamp};
+use datafusion::physical_plan::collect;
+use weir_plan::{Error, Kind, Result, TableId, Timestamp};
 
+use self::catalog::{Catalog, Relation, View, not_found};
+use self::jobs::Jobs;
+use self::planning::Planned;
+use self::session::Session;
+use self::table::TableRows;
 use super::{Estimate, Identity, Job, Outcome, Partitioning, Source, Table};
+use crate::batches::Batches;
 use crate::clock::Clock;
 
-/// A place in memory that runs `GoogleSQL`.
+/// A place in memory that runs `GoogleSQL`. Cloning gives another handle to the same tables.
+#[derive(Clone)]
 pub struct Embedded {
-    #[expect(dead_code, reason = "stub")]
+    inner: Arc<Inner>,
+    feed: Option<Arc<dyn Feed>>,
+}
+
+struct Inner {
     clock: Arc<dyn Clock>,
+    identity: Identity,
+    session: Session,
+    catalog: Catalog,
+    jobs: Jobs,
+    runs: AtomicU64,
+    bytes_processed: AtomicU64,
+    bytes_billed: AtomicU64,
 }
 
 /// Declares a table.
@@ -38,61 +81,215 @@ pub trait Feed: Send + Sync + 'static {
     fn advance(&self, tables: &Embedded, now: Timestamp) -> Result<()>;
 }
 
+/// What all jobs so far cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Bill {
+    /// Jobs that ran to their end; dry runs and joined jobs are free.
+    pub jobs: u64,
+    /// Bytes read.
+    pub bytes_processed: u64,
+    /// Bytes on the bill.
+    pub bytes_billed: u64,
+}
+
+impl fmt::Debug for Embedded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Embedded").field("project", &self.inner.identity.project).field("tables", &self.tables().len()).finish()
+    }
+}
+
 impl Embedded {
     /// An empty place whose jobs run in `project`.
-    pub fn new(_project: &str, _clock: Arc<dyn Clock>) -> Self {
-        unimplemented!()
+    pub fn new(project: &str, clock: Arc<dyn Clock>) -> Self {
+        let identity = Identity {
+            kind: "embedded",
+            project: project.to_owned(),
+            principal: "embedded".to_owned(),
+            endpoint: None,
+            location: None,
+        };
+        let inner = Inner {
+            clock,
+            identity,
+            session: Session::new(),
+            catalog: Catalog::default(),
+            jobs: Jobs::default(),
+            runs: AtomicU64::new(0),
+            bytes_processed: AtomicU64::new(0),
+            bytes_billed: AtomicU64::new(0),
+        };
+        Self { inner: Arc::new(inner), feed: None }
     }
 
     /// Attaches the feed that is asked before each query.
     #[must_use]
-    pub fn with_feed(self, _feed: Arc<dyn Feed>) -> Self {
-        unimplemented!()
+    pub fn with_feed(mut self, feed: Arc<dyn Feed>) -> Self {
+        self.feed = Some(feed);
+        self
     }
 
     /// Makes an empty table, replacing one of the same name.
-    pub fn create_table(&self, _spec: TableSpec) -> Result<()> {
-        unimplemented!()
+    ///
+    /// # Errors
+    /// `InvalidQuery` for a type that no `BigQuery` type is stored as, and for a column that cannot
+    /// partition.
+    pub fn create_table(&self, spec: TableSpec) -> Result<()> {
+        let id = spec.id.clone();
+        let table = TableRows::new(spec, self.inner.clock.now())?;
+        self.inner.catalog.put(id, Relation::Table(Arc::new(table)));
+        Ok(())
     }
 
-    /// Makes a view of `GoogleSQL` text.
-    pub fn create_view(&self, _id: TableId, _sql: &str) -> Result<()> {
-        unimplemented!()
+    /// Makes a view of `GoogleSQL` text, replacing a relation of the same name. What it reads is
+    /// looked up when it is read; two-part names in it belong to its own project.
+    ///
+    /// # Errors
+    /// `InvalidQuery` for a text that is not one query.
+    pub fn create_view(&self, id: TableId, sql: &str) -> Result<()> {
+        syntax::parse(sql).map_err(|error| error.context(format!("view {id}")))?;
+        let view = View { sql: sql.to_owned(), created: self.inner.clock.now() };
+        self.inner.catalog.put(id, Relation::View(Arc::new(view)));
+        Ok(())
     }
 
-    /// Adds rows, each to the partition that its partitioning column names.
-    pub fn append(&self, _table: &TableId, _rows: &RecordBatch) -> Result<()> {
-        unimplemented!()
+    /// Adds rows, each to the partition that its partitioning column names. Columns are matched by
+    /// name.
+    ///
+    /// # Errors
+    /// `NotFound`, and `InvalidQuery` for rows of other columns or types; no row is added then.
+    pub fn append(&self, table: &TableId, rows: &RecordBatch) -> Result<()> {
+        let now = self.inner.clock.now();
+        self.inner.catalog.change(table, |table| table.append(rows, now))
     }
 
     /// Replaces the rows of the partition that holds `partition`.
-    pub fn replace_partition(&self, _table: &TableId, _partition: Timestamp, _rows: &RecordBatch) -> Result<()> {
-        unimplemented!()
+    ///
+    /// # Errors
+    /// As [`Embedded::append`], and `InvalidQuery` for rows of another partition or a table without
+    /// partitions.
+    pub fn replace_partition(&self, table: &TableId, partition: Timestamp, rows: &RecordBatch) -> Result<()> {
+        let now = self.inner.clock.now();
+        self.inner.catalog.change(table, |table| table.replace_partition(partition, rows, now))
     }
 
     /// Replaces all rows.
-    pub fn replace(&self, _table: &TableId, _rows: &RecordBatch) -> Result<()> {
-        unimplemented!()
+    ///
+    /// # Errors
+    /// As [`Embedded::append`].
+    pub fn replace(&self, table: &TableId, rows: &RecordBatch) -> Result<()> {
+        let now = self.inner.clock.now();
+        self.inner.catalog.change(table, |table| table.replace(rows, now))
     }
 
     /// Full names of all tables and views, sorted.
     pub fn tables(&self) -> Vec<TableId> {
-        unimplemented!()
+        let mut names: Vec<TableId> = self.inner.catalog.snapshot().keys().cloned().collect();
+        names.sort();
+        names
+    }
+
+    /// What all jobs so far cost.
+    pub fn bill(&self) -> Bill {
+        Bill {
+            jobs: self.inner.runs.load(Ordering::Relaxed),
+            bytes_processed: self.inner.bytes_processed.load(Ordering::Relaxed),
+            bytes_billed: self.inner.bytes_billed.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Plans off the async threads: views of many tables take tens of milliseconds.
+    async fn planned(&self, job: &Job) -> Result<(Planned, Timestamp)> {
+        let (embedded, job) = (self.clone(), job.clone());
+        let planning = tokio::task::spawn_blocking(move || {
+            let now = embedded.inner.clock.now();
+            if let Some(feed) = &embedded.feed {
+                feed.advance(&embedded, now)?;
+            }
+            let inner = &embedded.inner;
+            let planned = planning::plan(&inner.session, &inner.catalog.snapshot(), &inner.identity.project, &job, now)?;
+            Ok((planned, now))
+        });
+        planning.await.map_err(|error| Error::internal("planning broke off").with_source(error))?
+    }
+
+    async fn execute(&self, job: &Job) -> Result<Outcome> {
+        let begun = Instant::now();
+        let (planned, now) = self.planned(job).await?;
+        let Planned { plan, schema, bytes, words, .. } = planned;
+        if let Some(limit) = job.maximum_bytes_billed.filter(|limit| bytes.billed > *limit) {
+            let message = format!("Query exceeded limit for bytes billed: {limit}. {} or higher required.", bytes.billed);
+            return Err(Error::new(Kind::TooExpensive, message));
+        }
+        let state = self.inner.session.state();
+        let physical = state.query_planner().create_physical_plan(&plan, state).await.map_err(|error| errors::of(error, &words))?;
+        let rows = collect(physical, state.task_ctx()).await.map_err(|error| errors::of(error, &words))?;
+        let rows = rows.iter().filter(|rows| rows.num_rows() > 0).map(|rows| output::batch(rows, &schema));
+        let batches = Batches::new(schema.clone(), rows.collect::<Result<_>>()?)?;
+        self.inner.runs.fetch_add(1, Ordering::Relaxed);
+        self.inner.bytes_processed.fetch_add(bytes.processed, Ordering::Relaxed);
+        self.inner.bytes_billed.fetch_add(bytes.billed, Ordering::Relaxed);
+        Ok(Outcome {
+            batches,
+            job_id: job.id.clone(),
+            bytes_processed: bytes.processed,
+            bytes_billed: bytes.billed,
+            slot_ms: begun.elapsed().as_millis().try_into().unwrap_or(u64::MAX),
+            cache_hit: false,
+            started_at: Some(now),
+        })
     }
 }
 
 #[async_trait]
 impl Source for Embedded {
     fn identity(&self) -> &Identity {
-        unimplemented!()
+        &self.inner.identity
     }
-    async fn dry_run(&self, _job: &Job) -> Result<Estimate> {
-        unimplemented!()
+
+    async fn dry_run(&self, job: &Job) -> Result<Estimate> {
+        let (planned, _) = self.planned(job).await?;
+        Ok(Estimate {
+            bytes_processed: planned.bytes.processed,
+            schema: planned.schema,
+            statement_type: "SELECT".to_owned(),
+            referenced_tables: planned.referenced.into_iter().collect(),
+        })
     }
-    async fn run(&self, _job: Job) -> Result<Outcome> {
-        unimplemented!()
+
+    async fn run(&self, job: Job) -> Result<Outcome> {
+        self.inner.jobs.join(&job.id, self.execute(&job)).await
     }
-    async fn table(&self, _table: &TableId) -> Result<Table> {
-        unimplemented!()
+
+    async fn table(&self, id: &TableId) -> Result<Table> {
+        let now = self.inner.clock.now();
+        if let Some(feed) = &self.feed {
+            feed.advance(self, now)?;
+        }
+        let snapshot = self.inner.catalog.snapshot();
+        match snapshot.get(id) {
+            Some(Relation::Table(table)) => Ok(Table {
+                id: id.clone(),
+                kind: "TABLE".to_owned(),
+                schema: Arc::clone(table.declared()),
+                partitioning: table.partitioning().cloned(),
+                last_modified: table.last_modified(),
+                view_sql: None,
+                num_rows: table.num_rows(),
+                num_bytes: table.num_bytes(),
+                location: None,
+            }),
+            Some(Relation::View(view)) => Ok(Table {
+                id: id.clone(),
+                kind: "VIEW".to_owned(),
+                schema: planning::view_schema(&self.inner.session, &snapshot, id, now)?,
+                partitioning: None,
+                last_modified: view.created,
+                view_sql: Some(view.sql.clone()),
+                num_rows: 0,
+                num_bytes: 0,
+                location: None,
+            }),
+            None => Err(not_found(id)),
+        }
     }
 }

@@ -1,0 +1,148 @@
+//! A job's text to an optimised plan, its schema and its bill. Views are planned on the way, each
+//! once per job, with the job's one present.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::datasource::{ViewTable, provider_as_source};
+use datafusion::logical_expr::{LogicalPlan, TableSource};
+use sqlparser::ast::Statement;
+use weir_plan::{Error, Parameter, Result, TableId, Timestamp};
+
+use super::bill::{self, Bytes};
+use super::catalog::{Relation, Snapshot, not_found};
+use super::provider::Provider;
+use super::rewrite::{Surroundings, rewrite};
+use super::session::Session;
+use super::syntax::{self, Words};
+use super::{errors, output};
+use crate::source::Job;
+
+/// A job ready to run.
+pub(super) struct Planned {
+    /// The optimised plan.
+    pub(super) plan: LogicalPlan,
+    /// The answer's columns.
+    pub(super) schema: SchemaRef,
+    /// What it bills.
+    pub(super) bytes: Bytes,
+    /// Tables and views that it reads, those of views included.
+    pub(super) referenced: BTreeSet<TableId>,
+    /// Words of its text, for errors that come up while it runs.
+    pub(super) words: Words,
+}
+
+/// Plans a job over a snapshot.
+///
+/// # Errors
+/// `InvalidQuery` and `NotFound` in `BigQuery`'s words.
+pub(super) fn plan(session: &Session, snapshot: &Snapshot, project: &str, job: &Job, now: Timestamp) -> Result<Planned> {
+    let default = job.default_dataset.as_deref().map(|name| name.rsplit_once('.').unwrap_or((project, name)));
+    let mut planning = Planning::new(session, snapshot, now);
+    let planned = planning.query(&job.sql, &job.parameters, project, default)?;
+    let plan = session.state().optimize(&planned.plan).map_err(|error| errors::of(error, &planned.words))?;
+    let tables = planning.sources.iter().filter(|(_, source)| source.is_table).map(|(id, _)| id.clone()).collect();
+    let bytes = bill::bytes(&plan, &tables).map_err(|error| errors::of(error, &planned.words))?;
+    let referenced = planning.sources.into_keys().collect();
+    Ok(Planned { plan, schema: planned.schema, bytes, referenced, words: planned.words })
+}
+
+/// The columns of a view.
+pub(super) fn view_schema(session: &Session, snapshot: &Snapshot, id: &TableId, now: Timestamp) -> Result<SchemaRef> {
+    let mut planning = Planning::new(session, snapshot, now);
+    planning.source(id)?;
+    planning.sources.remove(id).map(|source| source.schema).ok_or_else(|| not_found(id))
+}
+
+struct Planning<'a> {
+    session: &'a Session,
+    snapshot: &'a Snapshot,
+    now: Timestamp,
+    sources: BTreeMap<TableId, Known>,
+    open: Vec<TableId>,
+}
+
+/// A relation that the job reads.
+struct Known {
+    source: Arc<dyn TableSource>,
+    schema: SchemaRef,
+    is_table: bool,
+}
+
+struct PlannedQuery {
+    plan: LogicalPlan,
+    schema: SchemaRef,
+    words: Words,
+}
+
+impl<'a> Planning<'a> {
+    fn new(session: &'a Session, snapshot: &'a Snapshot, now: Timestamp) -> Self {
+        Self { session, snapshot, now, sources: BTreeMap::new(), open: Vec::new() }
+    }
+
+    fn query(
+        &mut self,
+        sql: &str,
+        parameters: &BTreeMap<String, Parameter>,
+        project: &str,
+        default_dataset: Option<(&str, &str)>,
+    ) -> Result<PlannedQuery> {
+        let syntax::Parsed { mut query, words } = syntax::parse(sql)?;
+        let now = self.now;
+        let mut columns = |id: &TableId| {
+            self.source(id)?;
+            let known = self.sources.get(id).ok_or_else(|| not_found(id))?;
+            Ok(known.schema.fields().iter().map(|field| field.name().to_lowercase()).collect())
+        };
+        let surroundings = Surroundings { now, parameters, project, default_dataset, columns: &mut columns };
+        let tables = rewrite(&mut query, &words, surroundings)?;
+        let names = output::written_names(&query, &words);
+        let mut spellings = HashMap::new();
+        let mut sources = HashMap::new();
+        for (id, known) in tables.iter().filter_map(|id| self.sources.get_key_value(id)) {
+            output::spellings(&known.schema, &mut spellings);
+            sources.insert(id.to_string(), Arc::clone(&known.source));
+        }
+        spellings.extend(words.aliases().clone());
+        let plan = self.session.plan(Statement::Query(query), &sources).map_err(|error| errors::of(error, &words))?;
+        let schema = output::schema(plan.schema().as_arrow(), names, &spellings)?;
+        Ok(PlannedQuery { plan, schema, words })
+    }
+
+    /// Makes a relation known.
+    fn source(&mut self, id: &TableId) -> Result<()> {
+        if self.sources.contains_key(id) {
+            return Ok(());
+        }
+        let known = match self.snapshot.get(id) {
+            Some(Relation::Table(table)) => Known {
+                source: provider_as_source(Arc::new(Provider(Arc::clone(table)))),
+                schema: Arc::clone(table.declared()),
+                is_table: true,
+            },
+            Some(Relation::View(view)) => {
+                if self.open.contains(id) {
+                    return Err(Error::invalid(format!("view {id} reads itself; views cannot be recursive")));
+                }
+                self.open.push(id.clone());
+                let planned = self.query(&view.sql, &BTreeMap::new(), &id.project, None);
+                self.open.pop();
+                let planned = planned.map_err(|error| error.context(format!("in view {id}")))?;
+                let source = provider_as_source(Arc::new(ViewTable::new(planned.plan, None)));
+                Known { source, schema: planned.schema, is_table: false }
+            }
+            None => return Err(self.missing(id)),
+        };
+        self.sources.insert(id.clone(), known);
+        Ok(())
+    }
+
+    fn missing(&self, id: &TableId) -> Error {
+        let has_dataset = self.snapshot.keys().any(|other| other.project == id.project && other.dataset == id.dataset);
+        if has_dataset {
+            return not_found(id);
+        }
+        Error::not_found(format!("Not found: Dataset {}:{} was not found in location US", id.project, id.dataset))
+    }
+}
