@@ -85,7 +85,7 @@ pub enum Login {
     },
     /// A service-account key in a JSON file.
     KeyFile(PathBuf),
-    /// Application-default credentials: `GOOGLE_APPLICATION_CREDENTIALS`, else the metadata server.
+    /// Application-default credentials: the file of [`application_default_file`], else the metadata server.
     ApplicationDefault,
     /// No login, for a local stand-in; refused for Google's own endpoint.
     Anonymous,
@@ -118,4 +118,14 @@ impl BigQueryConfig {
     /// Answers of more rows than this are read through the Storage Read API by default: a JSON page
     /// is decoded at about 1 µs a row, an Arrow read session costs two more round trips.
     pub const STORAGE_READ_ABOVE_ROWS: u64 = 50_000;
+}
+
+/// The file of application-default credentials: the one that `GOOGLE_APPLICATION_CREDENTIALS` names,
+/// else the one that `gcloud auth application-default login` wrote, if it is there.
+pub fn application_default_file() -> Option<PathBuf> {
+    if let Some(path) = std::env::var_os("GOOGLE_APPLICATION_CREDENTIALS").filter(|path| !path.is_empty()) {
+        return Some(path.into());
+    }
+    let file = PathBuf::from(std::env::var_os("HOME")?).join(".config/gcloud/application_default_credentials.json");
+    file.is_file().then_some(file)
 }

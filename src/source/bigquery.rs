@@ -1,33 +1,153 @@
-//! Talks to `BigQuery`; the only module that knows gcp-bigquery-client.
+//! `BigQuery` itself, or a server that speaks its v2 and Storage Read protocols.
+//!
+//! The only module that knows `gcp_bigquery_client`. It neither retries nor limits: that is
+//! [`super::limited`]'s.
+
+mod cancel;
+mod columns;
+mod configuration;
+mod conform;
+mod errors;
+mod jobs;
+mod login;
+mod models;
+mod parameters;
+mod rest;
+mod results;
+mod rows;
+mod schema;
+mod storage;
+#[cfg(test)]
+mod tests;
+mod text;
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use async_trait::async_trait;
-use weir_plan::{Result, TableId};
+use weir_plan::{Error, Kind, Result, TableId, Timestamp};
 
-use super::{Estimate, Identity, Job, Outcome, Source, Table};
-use crate::config::BigQueryConfig;
+use self::cancel::Running;
+use self::configuration::Defaults;
+use self::jobs::Jobs;
+use self::models::{TableResource, TimePartitioning};
+use self::rest::Rest;
+use self::storage::Storage;
+use super::{Estimate, Identity, Job, Outcome, PartitionUnit, Partitioning, Source, Table};
+use crate::config::{BigQueryConfig, Login};
 
 /// A `BigQuery` project.
-pub struct BigQuery;
+pub struct BigQuery {
+    identity: Identity,
+    jobs: Jobs,
+}
 
 impl BigQuery {
-    /// Logs in.
-    pub async fn connect(_config: &BigQueryConfig) -> Result<Self> {
-        unimplemented!()
+    /// Checks the configuration and prepares the login; nothing is sent to `BigQuery` yet.
+    ///
+    /// With an `endpoint` that is not Google's and no `storage_endpoint`, large answers are read as
+    /// JSON.
+    ///
+    /// # Errors
+    /// `InvalidQuery`, naming the setting, field or file that is missing or wrong.
+    pub async fn connect(config: &BigQueryConfig) -> Result<Self> {
+        let defaults = Defaults::new(config)?;
+        let login = login::prepare(&config.login).await?;
+        let rest = Rest::new(config.endpoint.as_deref(), Arc::clone(&login.authenticator))?;
+        if rest.is_google() && config.login == Login::Anonymous {
+            return Err(Error::invalid(
+                "Google's BigQuery needs a login: give a service account, a key file or application-default credentials",
+            ));
+        }
+        let storage_endpoint = config.storage_endpoint.as_deref().filter(|endpoint| !endpoint.trim().is_empty());
+        let storage = (rest.is_google() || storage_endpoint.is_some())
+            .then(|| Storage::new(storage_endpoint, login.authenticator, &defaults.project))
+            .transpose()?;
+        let identity = Identity {
+            kind: "bigquery",
+            project: defaults.project.clone(),
+            principal: login.principal,
+            endpoint: config.endpoint.clone().filter(|_| !rest.is_google()),
+            location: defaults.location.clone(),
+        };
+        let jobs = Jobs {
+            rest: Arc::new(rest),
+            defaults,
+            storage,
+            storage_read_above_rows: config.storage_read_above_rows,
+            running: Running::default(),
+            warned: AtomicBool::new(false),
+        };
+        Ok(Self { identity, jobs })
+    }
+
+    /// Waits until every cancellation under way has been sent; for shutdown, after the last
+    /// [`Source::run`] was dropped. Each takes ten seconds at most.
+    pub async fn settled(&self) {
+        self.jobs.running.settled().await;
+    }
+}
+
+/// Shows who asks where; no secret.
+impl fmt::Debug for BigQuery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BigQuery").field("identity", &self.identity).finish_non_exhaustive()
     }
 }
 
 #[async_trait]
 impl Source for BigQuery {
     fn identity(&self) -> &Identity {
-        unimplemented!()
+        &self.identity
     }
-    async fn dry_run(&self, _job: &Job) -> Result<Estimate> {
-        unimplemented!()
+
+    async fn dry_run(&self, job: &Job) -> Result<Estimate> {
+        self.jobs.dry_run(job).await
     }
-    async fn run(&self, _job: Job) -> Result<Outcome> {
-        unimplemented!()
+
+    async fn run(&self, job: Job) -> Result<Outcome> {
+        self.jobs.run(&job).await
     }
-    async fn table(&self, _table: &TableId) -> Result<Table> {
-        unimplemented!()
+
+    async fn table(&self, table: &TableId) -> Result<Table> {
+        let path = ["projects", &table.project, "datasets", &table.dataset, "tables", &table.table];
+        let resource: TableResource = self.jobs.rest.get(&path, &[]).await.map_err(|failure| {
+            let error = Error::from(failure);
+            // BigQuery's own messages name the table; a proxy's page does not.
+            if error.message().contains(&table.table) { error } else { error.context(table) }
+        })?;
+        describe(table, resource)
     }
+}
+
+fn describe(id: &TableId, resource: TableResource) -> Result<Table> {
+    let millis = resource.last_modified_time.and_then(|millis| i64::try_from(millis).ok()).unwrap_or(0);
+    Ok(Table {
+        id: id.clone(),
+        kind: resource.kind.unwrap_or_else(|| "TABLE".to_owned()),
+        schema: schema::arrow_schema(&resource.schema).map_err(|error| error.context(id))?,
+        partitioning: resource.time_partitioning.map(|partitioning| time_partitioning(id, partitioning)).transpose()?,
+        last_modified: Timestamp::from_millis(millis)?,
+        view_sql: resource.view.or(resource.materialized_view).and_then(|view| view.query),
+        num_rows: resource.num_rows.unwrap_or(0),
+        num_bytes: resource.num_bytes.unwrap_or(0),
+        location: resource.location,
+    })
+}
+
+fn time_partitioning(id: &TableId, partitioning: TimePartitioning) -> Result<Partitioning> {
+    let unit = match partitioning.unit.as_str() {
+        "HOUR" => PartitionUnit::Hour,
+        "DAY" => PartitionUnit::Day,
+        "MONTH" => PartitionUnit::Month,
+        "YEAR" => PartitionUnit::Year,
+        unit => {
+            return Err(Error::new(
+                Kind::Unavailable,
+                format!("table {id} is partitioned by the unknown unit {unit:?}"),
+            ));
+        }
+    };
+    Ok(Partitioning { column: partitioning.field, unit })
 }

@@ -1,0 +1,188 @@
+//! Large answers in Arrow, through the Storage Read API (gRPC), from the table that holds them.
+//!
+//! One stream only: with more, rows would lose the order that ORDER BY gave them.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::buffer::Buffer;
+use arrow::datatypes::SchemaRef;
+use arrow::ipc::reader::StreamDecoder;
+use gcp_bigquery_client::auth::Authenticator;
+use gcp_bigquery_client::google::cloud::bigquery::storage::v1::big_query_read_client::BigQueryReadClient;
+use gcp_bigquery_client::google::cloud::bigquery::storage::v1::{
+    CreateReadSessionRequest, DataFormat, ReadRowsRequest, ReadSession, read_rows_response, read_session,
+};
+use gcp_bigquery_client::model::table_reference::TableReference;
+use tonic::metadata::MetadataValue;
+use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
+use tonic::{Code, Request, Status};
+use weir_plan::{Error, Kind, Result};
+
+use super::conform::conform;
+use super::login;
+
+/// Google's own endpoint.
+const GOOGLE: &str = "https://bigquerystorage.googleapis.com";
+
+/// Largest message taken: Google's stay near 1 MB, stand-ins send a whole answer in one.
+const MAX_MESSAGE_BYTES: usize = 256 * 1024 * 1024;
+
+/// Ends an Arrow stream. Some servers put it behind the schema, where it would end the stream early.
+const END_OF_STREAM: [u8; 8] = [0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0];
+
+/// A Storage Read API under our login.
+pub(super) struct Storage {
+    channel: Channel,
+    authenticator: Arc<dyn Authenticator>,
+    project: String,
+}
+
+/// Why a table was not read.
+pub(super) enum ReadError {
+    /// No read session: the same rows can be had as JSON.
+    Unusable(Error),
+    /// Reading began and failed, or the rows are not those of the answer.
+    Broken(Error),
+}
+
+impl Storage {
+    /// Prepares reading at `endpoint`, without connecting.
+    ///
+    /// # Errors
+    /// `InvalidQuery` for an endpoint that is not an HTTP address.
+    pub(super) fn new(endpoint: Option<&str>, authenticator: Arc<dyn Authenticator>, project: &str) -> Result<Self> {
+        let address = endpoint.unwrap_or(GOOGLE).trim_end_matches('/');
+        let wrong =
+            || Error::invalid(format!("the Storage Read API's endpoint {address:?} is not an http or https address"));
+        let mut endpoint = Endpoint::from_shared(address.to_owned()).map_err(|error| wrong().with_source(error))?;
+        match endpoint.uri().scheme_str() {
+            Some("http") => {}
+            Some("https") => {
+                let tls = ClientTlsConfig::new().with_enabled_roots();
+                endpoint =
+                    endpoint.tls_config(tls).map_err(|error| Error::internal("no TLS for gRPC").with_source(error))?;
+            }
+            _ => return Err(wrong()),
+        }
+        let channel = endpoint.http2_adaptive_window(true).tcp_nodelay(true).connect_lazy();
+        Ok(Self { channel, authenticator, project: project.to_owned() })
+    }
+
+    /// Reads a whole table as batches of the schema `arrow`.
+    pub(super) async fn read(
+        &self,
+        table: Option<&TableReference>,
+        arrow: &SchemaRef,
+        total_rows: u64,
+    ) -> Result<Vec<RecordBatch>, ReadError> {
+        let table = table
+            .ok_or_else(|| ReadError::Unusable(Error::not_found("the job names no table that holds its answer")))?;
+        let session = self.session(table).await.map_err(ReadError::Unusable)?;
+        let schema = match &session.schema {
+            Some(read_session::Schema::ArrowSchema(schema)) => schema.serialized_schema.as_slice(),
+            _ => return Err(ReadError::Unusable(Error::internal("the read session has no Arrow schema"))),
+        };
+        let mut rows = Rows::new(schema, arrow).map_err(ReadError::Broken)?;
+        for stream in &session.streams {
+            self.read_stream(&stream.name, &mut rows).await.map_err(ReadError::Broken)?;
+        }
+        if rows.received == total_rows {
+            return Ok(rows.batches);
+        }
+        let message = format!("BigQuery's Storage Read API sent {} rows of {total_rows}", rows.received);
+        Err(ReadError::Broken(Error::new(Kind::Unavailable, message)))
+    }
+
+    async fn session(&self, table: &TableReference) -> Result<ReadSession> {
+        let TableReference { project_id, dataset_id, table_id } = table;
+        let table = format!("projects/{project_id}/datasets/{dataset_id}/tables/{table_id}");
+        let routing = format!("read_session.table={table}");
+        let read_session = ReadSession {
+            table,
+            data_format: DataFormat::Arrow.into(),
+            trace_id: "weir".to_owned(),
+            ..ReadSession::default()
+        };
+        let message = CreateReadSessionRequest {
+            parent: format!("projects/{}", self.project),
+            read_session: Some(read_session),
+            max_stream_count: 1,
+            ..CreateReadSessionRequest::default()
+        };
+        let request = self.request(message, &routing).await?;
+        Ok(self.client().create_read_session(request).await.map_err(failure)?.into_inner())
+    }
+
+    async fn read_stream(&self, name: &str, rows: &mut Rows) -> Result<()> {
+        let message = ReadRowsRequest { read_stream: name.to_owned(), offset: 0 };
+        let request = self.request(message, &format!("read_stream={name}")).await?;
+        let mut messages = self.client().read_rows(request).await.map_err(failure)?.into_inner();
+        while let Some(message) = messages.message().await.map_err(failure)? {
+            if let Some(read_rows_response::Rows::ArrowRecordBatch(batch)) = message.rows {
+                rows.push(batch.serialized_record_batch)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn client(&self) -> BigQueryReadClient<Channel> {
+        BigQueryReadClient::new(self.channel.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES)
+    }
+
+    async fn request<T>(&self, message: T, routing: &str) -> Result<Request<T>> {
+        let token = login::token(&*self.authenticator).await?;
+        let wrong = |error| Error::internal("a header of gRPC cannot be written").with_source(error);
+        let mut authorization: MetadataValue<_> = format!("Bearer {token}").parse().map_err(wrong)?;
+        authorization.set_sensitive(true);
+        let mut request = Request::new(message);
+        request.metadata_mut().insert("authorization", authorization);
+        request.metadata_mut().insert("x-goog-request-params", routing.parse().map_err(wrong)?);
+        Ok(request)
+    }
+}
+
+/// Batches decoded so far.
+struct Rows {
+    decoder: StreamDecoder,
+    schema: SchemaRef,
+    batches: Vec<RecordBatch>,
+    received: u64,
+}
+
+impl Rows {
+    fn new(serialized_schema: &[u8], schema: &SchemaRef) -> Result<Self> {
+        let message = serialized_schema.strip_suffix(&END_OF_STREAM).unwrap_or(serialized_schema);
+        let mut rows =
+            Self { decoder: StreamDecoder::new(), schema: SchemaRef::clone(schema), batches: Vec::new(), received: 0 };
+        rows.push(message.to_vec())?;
+        Ok(rows)
+    }
+
+    fn push(&mut self, message: Vec<u8>) -> Result<()> {
+        let mut buffer = Buffer::from_vec(message);
+        while !buffer.is_empty() {
+            let batch = self.decoder.decode(&mut buffer).map_err(|error| {
+                Error::new(Kind::Unavailable, "a message of BigQuery's Storage Read API is not Arrow")
+                    .with_source(error)
+            })?;
+            if let Some(batch) = batch {
+                self.received += batch.num_rows() as u64;
+                self.batches.push(conform(&batch, &self.schema)?);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn failure(status: Status) -> Error {
+    let kind = match status.code() {
+        Code::PermissionDenied => Kind::PermissionDenied,
+        Code::NotFound => Kind::NotFound,
+        Code::ResourceExhausted => Kind::QuotaExceeded,
+        Code::InvalidArgument | Code::Unimplemented | Code::FailedPrecondition => Kind::InvalidQuery,
+        _ => Kind::Unavailable,
+    };
+    let message = format!("BigQuery's Storage Read API answered {:?}: {}", status.code(), status.message());
+    Error::new(kind, message).with_source(status)
+}

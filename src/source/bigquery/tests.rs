@@ -1,0 +1,7 @@
+//! The client against a scripted server: what is sent, and what is made of the answers.
+
+mod calls;
+mod key;
+mod logins;
+mod script;
+mod types;

@@ -1,0 +1,32 @@
+//! A throw-away key, made for these tests and known to nobody's service. It opens nothing.
+
+/// An RSA private key in PEM, for tests only.
+pub(super) const TEST_ONLY_KEY: &str = "\
+-----BEGIN PRIVATE KEY-----\n\
+MIIEvwIBADANBgkqhkiG9w0BAQEFAASCBKkwggSlAgEAAoIBAQCwdKBkkNsTaPul\n\
+mEtCfDF4eI4cu+9LmE+q1D3AoR7aP3kCmiUCNCEki57ItD5syUneKGxV8105F3wR\n\
+fSE/u56jRK5cHg67WDvPTR1zx4/Ecjkgu57MJuslNrMkgToMMhmEnJc6wrr+YGeO\n\
+k7h6psCYFWVdv06MXx6LP9F+nBu1QJNm+Rnx87qoMMkY4treeJeOODGYfJlRoM4K\n\
+YK0CGy3izpCIKFs2t95+lWvUAu5e4OWaCbmZmceK3PWJQQZgCMCGFkKhb2i/tmBU\n\
+jjmVkQwhmIWXC0k1bsOEXZ4ILxKpg3k9p3zyNClwD/zsRleiqTdWg45+s3nv5ED9\n\
+L+g+6pLhAgMBAAECggEAA5ruZ/+ZqkTb119MMliNPjPgW2/vjLDY99mMRXJFSho/\n\
+47C4jtn3z2JW5SzhlaFrM/HJfNwTDIaRT14qHr47mIRft5wZmvRLjIm7z1DFfDMF\n\
+Pcj3jp5A8aqzcEx/nh4r7Uyxvk6aOXZIx133R/I+Px04y/iLp0yOODQemKKh4ksd\n\
+wox+WFUodmtEb5EKBliRPQRmkoElkr4m55yMFtl3MT4JAcVowRkfWSY+1lOb7+ez\n\
+2SNV9PPXN75YTWfJcAFrA/BNycygHY7VPVh2VlQux6Mt6YYH4WuZPaJzPNn6d8QQ\n\
+OQd3fvGbgRi+UyxtTr+s6l383EE7cDizySx8bMG5LQKBgQDksEhC+0vYbh2rY8iL\n\
+ginqZu2g/WLnVgKn1MCWZVefeZ1hPLRRNlSlpFXSLUThK01BqHm+eDOfm7SIAymq\n\
+BhJLKt4eJRWUcnx5lzI10uIzJqN/X1t3dJTIeXbohMt+WmBJ9ggrCTz8rmPgR1mS\n\
+J+6K8rMDLVewVyGgWQrm5qcpbwKBgQDFh2tEjBF1VLOM0bCpVhN83MwTx1GB0yN5\n\
+a9YPdmuaIRIqK3IG2HP2E329GlNRjFtJitwOMbBN3mrC11QwOg/h4fIHZ9CSsHZa\n\
+8pEIxXOPBm+pW3MiuwY1sUsbW8WY8k9Z5Zo/qzE1zIXLNtktpJo8WI2VyWgVB25P\n\
++9j9SI7ArwKBgQDFugVApLY3Mz5D6cqDlM9Y9BWRlIPnMN6q7bB2WLkiEayZXjsp\n\
+3Kfjb+skBi//38i0dE6O+K7p2V6GGvXzI7y9cRsLRVUbPMGS/79R+jvJria/Alu7\n\
+NPlPPHYrJGYtoUaPrEHzs9EfSEjiqc4wKIZ/bMiKfrHKrgtM8LAUZGkz0QKBgQCi\n\
+LX002ou6+cAxbjjNz45QhjhIRO322ZPWrWMjbucJtP1lAias2Crdb0Ndb6/Y1JRe\n\
+3VOvk7xdMrAVKRZGQmWn4AsHaYUl6xxBr8bEnNk0JOSo+Byf904x507zN3YVDV15\n\
+QbpTbAsLUNDI+E932h2ITmxw/twl5+P6Z5zQ2DHcoQKBgQC1IFg5F0DkRpwApnP3\n\
+sU3R678l+T6RYqwLaEwc2hVaAVwU3j3tM2auVmakywHEZXm1oKLfQlKqcPKIdE0X\n\
+mZJY5BjOmm6u8L2z/x90c/yMdyS5GYNj4DkVhWo6VU1h0uFw+XFOGXgHzih4cwLH\n\
+pL+FROa1gKsuTaodK4DVzdSjXw==\n\
+-----END PRIVATE KEY-----\n";
