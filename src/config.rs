@@ -65,6 +65,19 @@ pub enum SourceConfig {
 #[serde(transparent)]
 pub struct Secret(pub String);
 
+impl Secret {
+    /// Reads a secret from a file, for example a private key in PEM.
+    ///
+    /// # Errors
+    /// `InvalidQuery` naming the path if it cannot be read.
+    pub fn read(path: &std::path::Path) -> weir_plan::Result<Self> {
+        let cannot = |error| {
+            weir_plan::Error::invalid(format!("cannot read the secret file {}", path.display())).with_source(error)
+        };
+        std::fs::read_to_string(path).map(Self).map_err(cannot)
+    }
+}
+
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("[secret]")

@@ -1,1 +1,80 @@
-//! The Grafana door; the only module that knows grafana-plugin-sdk.
+//! The Grafana door: a data-source plugin process, spoken to over gRPC on the loopback.
+//!
+//! The only module that knows grafana-plugin-sdk, and its generation of tonic. It takes the SDK's
+//! generated services and nothing of its request handling, which writes decrypted settings into the
+//! log and lets one bad query fail a whole panel (plugin contract, "SDK defects").
+
+mod controller;
+mod data;
+mod diagnostics;
+mod fields;
+mod frames;
+mod headers;
+mod instances;
+mod ipc;
+mod json;
+mod keys;
+mod meta;
+mod model;
+mod resource;
+#[cfg(test)]
+mod scripted;
+mod serve;
+mod settings;
+mod wide;
+
+pub use serve::{Host, serve};
+
+use tracing_subscriber::Layer;
+use tracing_subscriber::registry::LookupSpan;
+use weir_plan::Error;
+use weir_plan::error::LogLevel;
+
+/// Name of the environment variable by which a host says that it starts a plugin.
+pub const MAGIC_COOKIE_KEY: &str = "grafana_plugin_type";
+
+/// What Grafana puts there for a data source.
+pub const MAGIC_COOKIE_VALUE: &str = "datasource";
+
+/// Name of the environment variable that lists the host's protocol versions, with commas.
+pub const PROTOCOL_VERSIONS_KEY: &str = "PLUGIN_PROTOCOL_VERSIONS";
+
+/// Name of the environment variable in which a host offers TLS.
+pub const CLIENT_CERT_KEY: &str = "PLUGIN_CLIENT_CERT";
+
+/// Whether the value of [`MAGIC_COOKIE_KEY`] is that of a host that starts a data source.
+pub fn is_hosted(magic_cookie: Option<&str>) -> bool {
+    magic_cookie == Some(MAGIC_COOKIE_VALUE)
+}
+
+/// Writes events to stderr as hclog's JSON lines, which Grafana takes into its own log with their
+/// levels and fields.
+pub fn log_layer<S>() -> impl Layer<S> + Send + Sync + 'static
+where
+    S: tracing::Subscriber + for<'a> LookupSpan<'a> + Send + Sync + 'static,
+{
+    grafana_plugin_sdk::backend::layer()
+}
+
+/// The one log line of a failed request; `subject` says what failed: a refId, a path.
+fn log(error: &Error, subject: &str) {
+    let code = error.kind().row().code;
+    match error.kind().row().log {
+        LogLevel::Debug => tracing::debug!(subject, code, ?error, "request failed"),
+        LogLevel::Warn => tracing::warn!(subject, code, ?error, "request failed"),
+        LogLevel::Error => tracing::error!(subject, code, ?error, "request failed"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_host_of_data_sources_is_a_host() {
+        assert!(is_hosted(Some("datasource")));
+        for other in [None, Some(""), Some("app"), Some("1")] {
+            assert!(!is_hosted(other), "{other:?}");
+        }
+    }
+}

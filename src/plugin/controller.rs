@@ -1,0 +1,57 @@
+//! go-plugin's controller service, by which a host asks the process to end.
+//!
+//! Source: `internal/plugin/grpc_controller.proto` of hashicorp/go-plugin. Its one method takes and
+//! returns empty messages.
+
+use std::convert::Infallible;
+use std::future::Ready;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use tokio::sync::Notify;
+use tonic_grafana::body::BoxBody;
+use tonic_grafana::codec::ProstCodec;
+use tonic_grafana::codegen::{BoxFuture, Service, http};
+use tonic_grafana::server::{Grpc, NamedService, UnaryService};
+use tonic_grafana::{Request, Response, Status};
+
+/// The service; it wakes whoever waits on the notification.
+#[derive(Clone)]
+pub(super) struct Controller(pub(super) Arc<Notify>);
+
+impl NamedService for Controller {
+    const NAME: &'static str = "plugin.GRPCController";
+}
+
+impl Service<http::Request<BoxBody>> for Controller {
+    type Response = http::Response<BoxBody>;
+    type Error = Infallible;
+    type Future = BoxFuture<Self::Response, Self::Error>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<BoxBody>) -> Self::Future {
+        let shutdown = Shutdown(Arc::clone(&self.0));
+        Box::pin(async move {
+            if request.uri().path() == "/plugin.GRPCController/Shutdown" {
+                Ok(Grpc::new(ProstCodec::<(), ()>::default()).unary(shutdown, request).await)
+            } else {
+                Ok(Status::unimplemented("the controller has one method, Shutdown").into_http())
+            }
+        })
+    }
+}
+
+struct Shutdown(Arc<Notify>);
+
+impl UnaryService<()> for Shutdown {
+    type Response = ();
+    type Future = Ready<Result<Response<()>, Status>>;
+
+    fn call(&mut self, _: Request<()>) -> Self::Future {
+        self.0.notify_one();
+        std::future::ready(Ok(Response::new(())))
+    }
+}

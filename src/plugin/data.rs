@@ -1,0 +1,160 @@
+//! Grafana's Data service: the queries of a panel, each answered or refused on its own.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures::FutureExt;
+use futures::future::join_all;
+use grafana_plugin_sdk::pluginv2;
+use tonic_grafana::{Request, Response, Status};
+use weir_plan::{Error, Result};
+
+use super::frames;
+use super::headers::Headers;
+use super::instances::Instances;
+use super::model::{Envelope, Panel};
+use crate::engine::{Door, Engine};
+
+/// The service.
+pub(super) struct Data(pub(super) Arc<Instances>);
+
+#[async_trait]
+impl pluginv2::data_server::Data for Data {
+    /// Dropping the call leaves the jobs it waits for.
+    async fn query_data(
+        &self,
+        request: Request<pluginv2::QueryDataRequest>,
+    ) -> Result<Response<pluginv2::QueryDataResponse>, Status> {
+        let request = request.into_inner();
+        let engine = self.0.engine(request.plugin_context.as_ref()).await;
+        let headers = Headers::read(&request.headers);
+        let responses = request.queries.iter().map(|query| async {
+            let outcome = match &engine {
+                Ok(engine) => guarded(engine, query, &headers).await,
+                Err(error) => Err(error.clone()),
+            };
+            (query.ref_id.clone(), response(outcome, &query.ref_id))
+        });
+        Ok(Response::new(pluginv2::QueryDataResponse { responses: join_all(responses).await.into_iter().collect() }))
+    }
+}
+
+/// An answer, or an error in place of a panic: a defect that one query meets must not take the
+/// others of the panel with it.
+async fn guarded(engine: &Arc<Engine>, query: &pluginv2::DataQuery, headers: &Headers) -> Result<Vec<u8>> {
+    let answer = AssertUnwindSafe(answer(engine, query, headers)).catch_unwind().await;
+    answer.unwrap_or_else(|_| Err(Error::internal("a query panicked")))
+}
+
+async fn answer(engine: &Arc<Engine>, query: &pluginv2::DataQuery, headers: &Headers) -> Result<Vec<u8>> {
+    let range = query.time_range.map(|range| (range.from_epoch_ms, range.to_epoch_ms));
+    let panel = Panel::decode(&query.json, Envelope::new(range, query.interval_ms)?, headers)?;
+    let answer = engine.answer(&panel.query, Door::Grafana).await?;
+    frames::frame(engine, &answer, panel.shape, &query.ref_id)
+}
+
+fn response(outcome: Result<Vec<u8>>, ref_id: &str) -> pluginv2::DataResponse {
+    match outcome {
+        Ok(frame) => pluginv2::DataResponse { frames: vec![frame], status: 200, ..Default::default() },
+        Err(error) => {
+            super::log(&error, &format!("query {ref_id}"));
+            pluginv2::DataResponse {
+                error: format!("query {ref_id}: {}", error.public_message()),
+                status: error.kind().row().grafana.into(),
+                ..Default::default()
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+    use crate::plugin::scripted::{Scripted, app, batches, engine, engine_over, every_type, utc};
+    use arrow::array::{ArrayRef, Int64Array};
+    use serde_json::{Value, json};
+
+    fn query(ref_id: &str, json: &Value) -> pluginv2::DataQuery {
+        pluginv2::DataQuery {
+            ref_id: ref_id.into(),
+            interval_ms: 60_000,
+            time_range: Some(pluginv2::TimeRange { from_epoch_ms: 0, to_epoch_ms: 1000 }),
+            json: json.to_string().into_bytes(),
+            ..Default::default()
+        }
+    }
+
+    async fn respond(engine: &Arc<Engine>, query: &pluginv2::DataQuery) -> pluginv2::DataResponse {
+        response(guarded(engine, query, &Headers::default()).await, &query.ref_id)
+    }
+
+    #[tokio::test]
+    async fn each_query_fails_for_itself() {
+        let numbers = batches(vec![("t", utc(&[1])), ("n", Arc::new(Int64Array::from(vec![1])) as ArrayRef)]);
+        let engine = engine(Scripted::default().with("SELECT 1", numbers));
+        let check = async |query: pluginv2::DataQuery, status: i32, expected: &str| {
+            let response = respond(&engine, &query).await;
+            assert_eq!(response.status, status, "{}", response.error);
+            assert!(response.error.contains(expected), "{}", response.error);
+            assert_eq!(response.frames.len(), usize::from(status == 200));
+        };
+        check(query("A", &json!({"rawSql": "SELECT 1"})), 200, "").await;
+        check(query("B", &json!({"format": 0})), 400, "query B: rawSql is missing").await;
+        check(query("C", &json!({"rawSql": "SELECT 2"})), 400, "query C: no answer to SELECT 2").await;
+        check(query("D", &json!({"rawSql": "DROP TABLE t"})), 400, "DROP is not a query").await;
+        check(query("E", &json!({"rawSql": "SELECT panic"})), 500, "internal error").await;
+        let mut absurd = query("F", &json!({"rawSql": "SELECT 1"}));
+        absurd.time_range = Some(pluginv2::TimeRange { from_epoch_ms: 5, to_epoch_ms: i64::MAX });
+        check(absurd, 400, "outside the years").await;
+        let mut backwards = query("G", &json!({"rawSql": "SELECT 1"}));
+        backwards.time_range = Some(pluginv2::TimeRange { from_epoch_ms: 5, to_epoch_ms: 4 });
+        check(backwards, 400, "after its end").await;
+        let broken = pluginv2::DataQuery { json: b"{".to_vec(), ..query("H", &json!({})) };
+        check(broken, 400, "query H: the query is not JSON").await;
+    }
+
+    #[tokio::test]
+    async fn a_request_without_a_data_source_is_refused_query_by_query() {
+        let service = Data(Arc::new(Instances::new(Arc::new(app()))));
+        let request = pluginv2::QueryDataRequest {
+            queries: vec![query("A", &json!({"rawSql": "SELECT 1"})), query("B", &json!({}))],
+            ..Default::default()
+        };
+        let response = pluginv2::data_server::Data::query_data(&service, Request::new(request)).await.unwrap();
+        let responses = response.into_inner().responses;
+        assert_eq!(responses.len(), 2);
+        assert!(responses.values().all(|response| response.error.contains("names no data source")));
+    }
+
+    #[tokio::test]
+    async fn jobs_carry_the_labels_of_their_own_panel() {
+        let source = Arc::new(Scripted::default().with("SELECT 1", every_type()));
+        let engine = engine_over(Arc::clone(&source));
+        let table = query("A", &json!({"rawSql": "SELECT 1", "format": 1}));
+        let headers = |panel: &str| {
+            Headers::read(&HashMap::from([
+                ("http_X-Panel-Id".to_owned(), panel.to_owned()),
+                ("X-Cache-Skip".to_owned(), "true".to_owned()),
+            ]))
+        };
+        for panel in ["1", "2"] {
+            guarded(&engine, &table, &headers(panel)).await.unwrap();
+            assert_eq!(source.labels()["panel_id"], panel);
+        }
+        assert_eq!(source.jobs(), 2);
+    }
+
+    #[tokio::test]
+    async fn equal_queries_of_one_request_share_a_job() {
+        let source = Arc::new(Scripted::default().with("SELECT 1", every_type()));
+        let engine = engine_over(Arc::clone(&source));
+        let queries: Vec<_> =
+            ["A", "B", "C"].iter().map(|id| query(id, &json!({"rawSql": "SELECT 1", "format": 1}))).collect();
+        let responses = join_all(queries.iter().map(|query| respond(&engine, query))).await;
+        assert!(responses.iter().all(|response| response.status == 200));
+        assert_eq!(source.jobs(), 1);
+    }
+}

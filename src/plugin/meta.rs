@@ -1,0 +1,107 @@
+//! What a frame says about itself: the executed SQL, our provenance, the inspector's numbers, and
+//! a notice when data are stale.
+
+use std::collections::HashMap;
+
+use serde_json::{Value, json};
+use weir_plan::{Error, Result};
+
+use super::model::Format;
+use crate::engine::{Answer, Status};
+
+/// On-demand price of a TiB in the US multi-region.
+/// Source: <https://cloud.google.com/bigquery/pricing#on_demand_pricing>, 2026.
+const DOLLARS_PER_TIB: f64 = 6.25;
+
+/// Bytes of a TiB.
+const TIB: f64 = 1_099_511_627_776.0;
+
+/// The metadata of a frame's schema.
+///
+/// # Errors
+/// `Internal` if it cannot be written as JSON.
+pub(super) fn metadata(answer: &Answer, format: Format, ref_id: &str) -> Result<HashMap<String, String>> {
+    let meta = serde_json::to_string(&meta(answer, format))
+        .map_err(|error| Error::internal("cannot write a frame's meta").with_source(error))?;
+    let pairs = [("name", String::new()), ("refId", ref_id.to_owned()), ("meta", meta)];
+    Ok(pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
+}
+
+fn meta(answer: &Answer, format: Format) -> Value {
+    let provenance = &answer.provenance;
+    let (kind, visualisation) = match format {
+        Format::TimeSeries => (Some("timeseries-wide"), "graph"),
+        Format::Table => (Some("table"), "table"),
+        Format::Logs => (None, "logs"),
+        Format::Traces => (None, "trace"),
+    };
+    let mut meta = json!({
+        "typeVersion": [0, i32::from(kind.is_some())],
+        "preferredVisualisationType": visualisation,
+        "executedQueryString": &*answer.executed_sql,
+        "custom": provenance,
+        "stats": [
+            stat("Bytes billed", "decbytes", float(provenance.bytes_billed)),
+            stat("Bytes saved by the cache", "decbytes", float(provenance.bytes_saved)),
+            stat("Price", "currencyUSD", price(provenance.bytes_billed)),
+            stat("Age", "s", provenance.age_s),
+        ],
+    });
+    if let Some(kind) = kind {
+        meta["type"] = kind.into();
+    }
+    if provenance.status == Status::Stale {
+        let text = format!("These data are {} old; newer ones are on their way.", age(provenance.age_s));
+        meta["notices"] = json!([{"severity": "info", "text": text}]);
+    }
+    meta
+}
+
+fn stat(name: &str, unit: &str, value: f64) -> Value {
+    json!({"displayName": name, "unit": unit, "value": value})
+}
+
+fn price(bytes: u64) -> f64 {
+    float(bytes) / TIB * DOLLARS_PER_TIB
+}
+
+#[expect(clippy::cast_precision_loss, reason = "for display; exact up to 8 PiB")]
+fn float(bytes: u64) -> f64 {
+    bytes as f64
+}
+
+fn age(seconds: f64) -> String {
+    if seconds < 120.0 { format!("{seconds:.0} s") } else { format!("{:.0} min", seconds / 60.0) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plugin::scripted::{answer, every_type};
+
+    #[test]
+    fn a_frame_says_where_its_rows_came_from() {
+        let mut answer = answer(every_type());
+        answer.provenance.bytes_billed = 1_099_511_627_776;
+        let metadata = metadata(&answer, Format::TimeSeries, "B").unwrap();
+        assert_eq!((metadata["refId"].as_str(), metadata["name"].as_str()), ("B", ""));
+        let meta: Value = serde_json::from_str(&metadata["meta"]).unwrap();
+        assert_eq!(meta["type"], "timeseries-wide");
+        assert_eq!(meta["typeVersion"], json!([0, 1]));
+        assert_eq!(meta["executedQueryString"], "SELECT 1");
+        assert_eq!(meta["custom"]["mode"], "whole");
+        assert_eq!(meta["custom"]["bytes_billed"], 1_099_511_627_776_u64);
+        assert_eq!(meta["stats"][2], json!({"displayName": "Price", "unit": "currencyUSD", "value": 6.25}));
+        assert_eq!(meta.get("notices"), None);
+    }
+
+    #[test]
+    fn stale_data_carry_a_notice() {
+        let mut answer = answer(every_type());
+        answer.provenance.status = Status::Stale;
+        answer.provenance.age_s = 300.0;
+        let meta = meta(&answer, Format::Table);
+        assert_eq!(meta["notices"][0]["text"], "These data are 5 min old; newer ones are on their way.");
+        assert_eq!(meta["type"], "table");
+    }
+}

@@ -1,0 +1,358 @@
+//! A panel's query JSON, in every shape that the official, doitintl's and our own front end write
+//! (Grafana contract, §1), as a [`Query`] and the form of its frames.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+use weir_plan::{CacheControl, CacheMode, Error, Extent, Parameter, Query, Result, Step, Timestamp};
+
+use super::headers::Headers;
+use super::keys::Keys;
+
+/// What Grafana says about a query outside its JSON.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Envelope {
+    /// The asked range.
+    pub(super) range: Option<Extent>,
+    /// The suggested interval; zero where there is none.
+    pub(super) interval_ms: i64,
+}
+
+impl Envelope {
+    /// An envelope with a range in epoch milliseconds.
+    ///
+    /// # Errors
+    /// `InvalidQuery` for absurd times and a range that ends before it begins.
+    pub(super) fn new(range_ms: Option<(i64, i64)>, interval_ms: i64) -> Result<Self> {
+        let range = match range_ms {
+            None => None,
+            Some((from, to)) => Some(Extent::new(Timestamp::from_millis(from)?, Timestamp::from_millis(to)?)?),
+        };
+        Ok(Self { range, interval_ms })
+    }
+}
+
+/// A query of a panel.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Panel {
+    /// The question.
+    pub(super) query: Query,
+    /// The form of the answer.
+    pub(super) shape: Shape,
+}
+
+/// The form that frames take. Equal shapes of equal rows have equal bytes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Shape {
+    /// The format.
+    pub(super) format: Format,
+    /// What stands in the missing cells of a time series.
+    pub(super) fill: Fill,
+    /// Whether a column named `metric` names the series, as in doitintl's plugin.
+    pub(super) metric_names_series: bool,
+}
+
+/// A frame's format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Format {
+    /// One wide frame: a time and a field for each series. `multi`, which asks for a frame each, is
+    /// served like this too: panels draw both alike.
+    TimeSeries,
+    /// Rows as they are.
+    Table,
+    /// Rows as they are, to be shown as a log.
+    Logs,
+    /// Rows as they are, to be shown as a trace.
+    Traces,
+}
+
+/// What stands in a cell for which there was no row.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Fill {
+    /// The cell before.
+    Previous,
+    /// Nothing.
+    Null,
+    /// A number.
+    Value(f64),
+}
+
+impl Panel {
+    /// Reads the JSON of a panel's query.
+    ///
+    /// # Errors
+    /// `InvalidQuery` naming the key.
+    pub(super) fn decode(json: &[u8], envelope: Envelope, headers: &Headers) -> Result<Self> {
+        let object = match serde_json::from_slice(json) {
+            Ok(Value::Object(object)) => object,
+            Ok(_) => return Err(Error::invalid("the query is not a JSON object")),
+            Err(error) => return Err(Error::invalid(format!("the query is not JSON: {error}"))),
+        };
+        let keys = Keys::new(&object, "");
+        let shape = Shape {
+            format: format(keys.value("format"))?,
+            fill: fill(keys.value("fillMode"))?,
+            metric_names_series: ["timeColumnType", "metricColumn", "convertToUTC"]
+                .iter()
+                .any(|key| object.contains_key(*key)),
+        };
+        Ok(Self { query: query(&object, envelope, headers)?, shape })
+    }
+}
+
+/// The question of a query's JSON, whatever form its answer is to take.
+///
+/// # Errors
+/// `InvalidQuery` naming the key.
+pub(super) fn query(object: &Map<String, Value>, envelope: Envelope, headers: &Headers) -> Result<Query> {
+    let keys = Keys::new(object, "");
+    let nowhere = Map::new();
+    let connection = Keys::new(keys.object("connectionArgs")?.unwrap_or(&nowhere), "connectionArgs.");
+    let dataset = connection.text("dataset")?.or(keys.text("dataset")?);
+    let location = connection.text("location")?.or(keys.text("location")?);
+    let mut query = Query::new(sql(keys)?);
+    query.range = envelope.range;
+    query.step = step(keys, envelope)?;
+    query.parameters = parameters(keys)?;
+    query.default_dataset = match (keys.text("project")?, dataset) {
+        (Some(project), Some(dataset)) => Some(format!("{project}.{dataset}")),
+        (None, Some(dataset)) => Some(dataset.to_owned()),
+        (_, None) => None,
+    };
+    query.location = location.map(str::to_owned);
+    query.labels.clone_from(&headers.labels);
+    query.cache = headers.cache(cache(keys)?);
+    Ok(query)
+}
+
+/// `rawSql`, which is always what runs; `sql` where it is a text, as in the export API. (In the
+/// official plugin `sql` is the editor's tree.)
+fn sql<'a>(keys: Keys<'a>) -> Result<&'a str> {
+    let sql = match keys.text("rawSql")? {
+        Some(sql) => Some(sql),
+        None => keys.value("sql").and_then(Value::as_str).filter(|sql| !sql.trim().is_empty()),
+    };
+    sql.ok_or_else(|| Error::invalid("rawSql is missing or empty; give the SQL to run"))
+}
+
+fn step(keys: Keys<'_>, envelope: Envelope) -> Result<Option<Step>> {
+    if let Some(step) = keys.text("step")? {
+        return step.parse().map(Some).map_err(|error: Error| error.context("step"));
+    }
+    let millis = match (envelope.interval_ms, keys.natural("intervalMs")?) {
+        (millis @ 1.., _) => millis,
+        (_, Some(millis @ 1..)) => i64::try_from(millis).unwrap_or(i64::MAX),
+        _ => return Ok(None),
+    };
+    Step::suggested(millis).map(Some).map_err(|error| error.context("intervalMs"))
+}
+
+fn parameters(keys: Keys<'_>) -> Result<BTreeMap<String, Parameter>> {
+    let Some(parameters) = keys.object("params")? else { return Ok(BTreeMap::new()) };
+    let read = |(name, value): (&String, &Value)| match serde_json::from_value::<Parameter>(value.clone()) {
+        Ok(parameter) => Ok((name.clone(), parameter)),
+        Err(error) => Err(Error::invalid(format!("params.{name} is not {{\"type\", \"value\"}}: {error}"))),
+    };
+    parameters.iter().map(read).collect()
+}
+
+fn cache(keys: Keys<'_>) -> Result<CacheControl> {
+    let mut control = CacheControl {
+        fresh_for: keys.natural("queryCachingTTL")?.map(Duration::from_millis),
+        ..CacheControl::default()
+    };
+    if let Some(cache) = keys.object("cache")? {
+        let cache = Keys::new(cache, "cache.");
+        control.mode = match cache.text("mode")?.unwrap_or("auto") {
+            "auto" => CacheMode::Auto,
+            "whole" => CacheMode::Whole,
+            "off" => CacheMode::Off,
+            other => return Err(Error::invalid(format!("cache.mode: {other:?} is none of auto, whole, off"))),
+        };
+        control.max_stale = cache.natural("maxStalenessMs")?.map(Duration::from_millis);
+    }
+    Ok(control)
+}
+
+fn format(value: Option<&Value>) -> Result<Format> {
+    let text = match value {
+        None => String::new(),
+        Some(Value::String(text)) => text.trim().to_ascii_lowercase(),
+        Some(other) => other.to_string(),
+    };
+    match text.as_str() {
+        "" | "0" | "timeseries" | "time_series" | "4" | "multi" => Ok(Format::TimeSeries),
+        "1" | "table" => Ok(Format::Table),
+        "2" | "logs" => Ok(Format::Logs),
+        "3" | "traces" => Ok(Format::Traces),
+        _ => {
+            let value = value.unwrap_or(&Value::Null);
+            Err(Error::invalid(format!("format {value} is none of time_series, table, logs, traces, multi, 0 to 4")))
+        }
+    }
+}
+
+/// `0`, `"null"`, or `{"mode": 2, "value": 1.5}` with keys in any case, as Go writes them.
+fn fill(value: Option<&Value>) -> Result<Fill> {
+    let unknown = |value: &Value| {
+        Error::invalid(format!("fillMode {value} is none of 0 (previous), 1 (null), 2 (value), or their names"))
+    };
+    let (mode, number) = match value {
+        None => return Ok(Fill::Null),
+        Some(Value::Object(object)) => {
+            let find =
+                |name: &str| object.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value);
+            (find("mode").unwrap_or(&Value::Null), find("value").and_then(Value::as_f64))
+        }
+        Some(value) => (value, None),
+    };
+    let text = mode.as_str().map_or_else(|| mode.to_string(), str::to_ascii_lowercase);
+    match text.as_str() {
+        "0" | "previous" => Ok(Fill::Previous),
+        "1" | "null" => Ok(Fill::Null),
+        "2" | "value" => Ok(Fill::Value(number.unwrap_or(0.0))),
+        _ => Err(unknown(mode)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn decode(json: &Value) -> Result<Panel> {
+        let envelope = Envelope::new(Some((1_704_067_200_000, 1_704_153_600_000)), 60_000).unwrap();
+        Panel::decode(json.to_string().as_bytes(), envelope, &Headers::default())
+    }
+
+    #[test]
+    fn the_shape_that_the_official_front_end_sends() {
+        let panel = decode(&json!({
+            "refId": "A", "rawSql": "SELECT 1", "format": 1, "intervalMs": 1000, "maxDataPoints": 900,
+            "connectionArgs": {"dataset": "d", "table": "t", "location": "EU", "enableStorageAPI": true},
+            "datasource": {"type": "grafana-bigquery-datasource", "uid": "u"}, "datasourceId": 3,
+            "queryCachingTTL": 90_000,
+        }))
+        .unwrap();
+        assert_eq!(panel.query.sql, "SELECT 1");
+        assert_eq!(panel.query.default_dataset.as_deref(), Some("d"));
+        assert_eq!(panel.query.location.as_deref(), Some("EU"));
+        assert_eq!(panel.query.cache.fresh_for, Some(Duration::from_secs(90)));
+        assert_eq!(panel.query.step.unwrap().to_string(), "1m", "the envelope's interval");
+        assert_eq!(panel.query.range.unwrap().to_string(), "[2024-01-01T00:00:00Z, 2024-01-02T00:00:00Z)");
+        let expected = Shape { format: Format::Table, fill: Fill::Null, metric_names_series: false };
+        assert_eq!(panel.shape, expected);
+    }
+
+    #[test]
+    fn the_shape_that_the_official_plugin_saves() {
+        let panel = decode(&json!({
+            "rawSql": "SELECT 1", "location": "US", "project": "p", "dataset": "d", "table": "t",
+            "editorMode": "builder", "rawQuery": true, "sql": {"columns": [], "groupBy": []},
+        }))
+        .unwrap();
+        assert_eq!(panel.query.default_dataset.as_deref(), Some("p.d"));
+        assert_eq!(panel.query.location.as_deref(), Some("US"));
+        assert_eq!(panel.shape.format, Format::TimeSeries);
+    }
+
+    #[test]
+    fn the_shape_that_doitintls_plugin_saves() {
+        let panel = decode(&json!({
+            "format": "time_series", "rawQuery": false, "rawSql": "#standardSQL\nSELECT 1", "project": "p",
+            "dataset": "d", "table": "t", "timeColumn": "-- time --", "timeColumnType": "TIMESTAMP",
+            "metricColumn": "none", "select": [[{"type": "column"}]], "where": [], "group": [],
+            "orderByCol": "1", "orderBySort": "1", "sharded": false, "convertToUTC": false, "location": "",
+        }))
+        .unwrap();
+        assert_eq!(panel.query.sql, "#standardSQL\nSELECT 1");
+        assert_eq!(panel.query.location, None);
+        assert!(panel.shape.metric_names_series);
+    }
+
+    #[test]
+    fn our_own_shape() {
+        let panel = decode(&json!({
+            "rawSql": "SELECT @x", "format": "table", "cache": {"mode": "whole", "maxStalenessMs": 1000},
+            "params": {"x": {"type": "INT64", "value": 3}}, "step": "5m", "builder": {"dataset": "d"},
+        }))
+        .unwrap();
+        assert_eq!(panel.query.cache.mode, CacheMode::Whole);
+        assert_eq!(panel.query.cache.max_stale, Some(Duration::from_secs(1)));
+        assert_eq!(panel.query.parameters["x"], Parameter { type_name: "INT64".into(), value: json!(3) });
+        assert_eq!(panel.query.step.unwrap().to_string(), "5m");
+    }
+
+    #[test]
+    fn formats_are_read_leniently_and_refused_by_name() {
+        let check = |value: Value, expected: Format| {
+            let shape = decode(&json!({"rawSql": "SELECT 1", "format": value})).unwrap().shape;
+            assert_eq!(shape.format, expected, "{value}");
+        };
+        for series in [json!(null), json!(""), json!(0), json!("0"), json!("timeseries"), json!("Time_Series")] {
+            check(series, Format::TimeSeries);
+        }
+        for (value, format) in [
+            (json!(1), Format::Table),
+            (json!("TABLE"), Format::Table),
+            (json!("2"), Format::Logs),
+            (json!("traces"), Format::Traces),
+            (json!(4), Format::TimeSeries),
+            (json!("multi"), Format::TimeSeries),
+        ] {
+            check(value, format);
+        }
+        for bad in [json!(5), json!("chart"), json!(1.5), json!({})] {
+            let error = decode(&json!({"rawSql": "SELECT 1", "format": bad})).unwrap_err();
+            assert!(error.message().starts_with(&format!("format {bad}")), "{error}");
+        }
+    }
+
+    #[test]
+    fn fill_modes() {
+        let check = |value: Value, expected: Fill| {
+            let shape = decode(&json!({"rawSql": "SELECT 1", "fillMode": value})).unwrap().shape;
+            assert_eq!(shape.fill, expected, "{value}");
+        };
+        check(json!(null), Fill::Null);
+        check(json!(0), Fill::Previous);
+        check(json!("null"), Fill::Null);
+        check(json!({"Mode": 2, "Value": 1.5}), Fill::Value(1.5));
+        check(json!({"mode": "previous"}), Fill::Previous);
+        assert!(decode(&json!({"rawSql": "SELECT 1", "fillMode": 3})).is_err());
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_an_error_that_names_the_key() {
+        let check = |json: Value, expected: &str| {
+            let error = decode(&json).unwrap_err();
+            assert!(error.message().contains(expected), "{json}: {error}");
+        };
+        check(json!({"format": 0}), "rawSql is missing");
+        check(json!({"rawSql": "  "}), "rawSql is missing");
+        check(json!({"rawSql": 7}), "rawSql is a number");
+        check(json!([]), "not a JSON object");
+        check(json!({"rawSql": "SELECT 1", "connectionArgs": "EU"}), "connectionArgs is a text");
+        check(json!({"rawSql": "SELECT 1", "cache": {"mode": "never"}}), "cache.mode: \"never\"");
+        check(json!({"rawSql": "SELECT 1", "queryCachingTTL": "soon"}), "queryCachingTTL");
+        check(json!({"rawSql": "SELECT 1", "params": {"x": 1}}), "params.x");
+        check(json!({"rawSql": "SELECT 1", "step": "often"}), "step");
+        assert!(Panel::decode(b"{", Envelope::default(), &Headers::default()).is_err());
+    }
+
+    #[test]
+    fn ranges_are_checked_and_may_be_absent() {
+        assert!(Envelope::new(Some((1, 0)), 0).is_err());
+        assert!(Envelope::new(Some((0, i64::MAX)), 0).is_err());
+        assert!(Envelope::new(Some((i64::MIN, 0)), 0).is_err());
+        let panel = Panel::decode(br#"{"rawSql": "SELECT 1"}"#, Envelope::default(), &Headers::default()).unwrap();
+        assert_eq!((panel.query.range, panel.query.step), (None, None));
+        let panel = Panel::decode(
+            br#"{"rawSql": "SELECT 1", "intervalMs": 30000}"#,
+            Envelope::new(None, -5).unwrap(),
+            &Headers::default(),
+        );
+        assert_eq!(panel.unwrap().query.step.unwrap().to_string(), "30s");
+    }
+}

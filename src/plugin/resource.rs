@@ -1,0 +1,243 @@
+//! Grafana's Resource service: what the editors call over HTTP, besides the queries of panels.
+//!
+//! `POST query` and `POST explain` take one query (`rawSql` or `sql`, `from`, `to`, `step`, `params`
+//! …) or Grafana's own `{"queries": […], "from", "to"}`, whose answers come by refId; `POST purge`
+//! leaves every stored answer of the data source behind. Errors are `{error, message, code}`.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures::future::join_all;
+use futures::stream::{self, Iter};
+use grafana_plugin_sdk::pluginv2::{self, CallResourceRequest, CallResourceResponse, StringList};
+use serde_json::{Map, Value, json};
+use tonic_grafana::{Request, Response, Status};
+use weir_plan::{Error, Extent, Query, Result, Timestamp};
+
+use super::headers::Headers;
+use super::instances::Instances;
+use super::json;
+use super::model::{self, Envelope};
+use crate::engine::{Door, Engine};
+
+/// The service.
+pub(super) struct Resource(pub(super) Arc<Instances>);
+
+#[async_trait]
+impl pluginv2::resource_server::Resource for Resource {
+    type CallResourceStream = Iter<std::array::IntoIter<Result<CallResourceResponse, Status>, 1>>;
+
+    async fn call_resource(
+        &self,
+        request: Request<CallResourceRequest>,
+    ) -> Result<Response<Self::CallResourceStream>, Status> {
+        let reply = self.call(&request.into_inner()).await;
+        Ok(Response::new(stream::iter([Ok(reply)])))
+    }
+}
+
+/// What is done with each query of a body.
+#[derive(Clone, Copy)]
+enum Verb {
+    Query,
+    Explain,
+}
+
+impl Resource {
+    async fn call(&self, request: &CallResourceRequest) -> CallResourceResponse {
+        let path = request.path.trim_matches('/');
+        if !["query", "explain", "purge"].contains(&path) {
+            return failed(&Error::not_found(format!("no resource {path:?}; there are: query, explain, purge")));
+        }
+        if request.method != "POST" {
+            let text = format!("resource {path} takes POST, not {}", request.method);
+            return reply(405, &json!({"error": "Method not allowed", "message": text, "code": 405}));
+        }
+        let engine = match self.0.engine(request.plugin_context.as_ref()).await {
+            Ok(engine) => engine,
+            Err(error) => return logged(&error, path),
+        };
+        let now = self.0.app().clock().now();
+        let headers = Headers::read(&first_values(&request.headers));
+        let outcome = match path {
+            "purge" => Ok(json!({"generation": engine.purge()})),
+            "explain" => each(&engine, Verb::Explain, &request.body, &headers, now).await,
+            _ => each(&engine, Verb::Query, &request.body, &headers, now).await,
+        };
+        outcome.map_or_else(|error| logged(&error, path), |answer| reply(200, &answer))
+    }
+}
+
+async fn each(engine: &Arc<Engine>, verb: Verb, body: &[u8], headers: &Headers, now: Timestamp) -> Result<Value> {
+    let mut body = match serde_json::from_slice(body) {
+        Ok(Value::Object(body)) => body,
+        Ok(_) => return Err(Error::invalid("the body is not a JSON object")),
+        Err(error) => return Err(Error::invalid(format!("the body is not JSON: {error}"))),
+    };
+    let queries = match body.remove("queries") {
+        None => return run(engine, verb, &read(&body, &body, headers, now)?).await,
+        Some(Value::Array(queries)) => queries,
+        Some(_) => return Err(Error::invalid("queries is not an array")),
+    };
+    let body = &body;
+    let results = queries.iter().enumerate().map(|(index, query)| async move {
+        let Value::Object(query) = query else {
+            return Err(Error::invalid(format!("queries[{index}] is not a JSON object")));
+        };
+        let ref_id = query.get("refId").and_then(Value::as_str).map_or_else(|| index.to_string(), str::to_owned);
+        let outcome = match read(query, body, headers, now) {
+            Ok(query) => run(engine, verb, &query).await,
+            Err(error) => Err(error),
+        };
+        let answer = outcome.unwrap_or_else(|error| {
+            super::log(&error, &format!("query {ref_id}"));
+            problem(&error)
+        });
+        Ok((ref_id, answer))
+    });
+    let results: Map<String, Value> = join_all(results).await.into_iter().collect::<Result<_>>()?;
+    Ok(json!({ "results": results }))
+}
+
+/// A query of an object, with the range of the body round it.
+fn read(query: &Map<String, Value>, body: &Map<String, Value>, headers: &Headers, now: Timestamp) -> Result<Query> {
+    let bound = |key: &str| match query.get(key).or_else(|| body.get(key)) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Timestamp::parse(text, now).map(Some),
+        Some(other) => Timestamp::parse(&other.to_string(), now).map(Some),
+    };
+    let range = match (bound("from")?, bound("to")?) {
+        (Some(from), Some(to)) => Some(Extent::new(from, to)?),
+        (Some(from), None) => Some(Extent::new(from, now)?),
+        (None, Some(_)) => return Err(Error::invalid("to is given without from")),
+        (None, None) => None,
+    };
+    model::query(query, Envelope { range, interval_ms: 0 }, headers)
+}
+
+async fn run(engine: &Arc<Engine>, verb: Verb, query: &Query) -> Result<Value> {
+    let unwritable = |error| Error::internal("cannot write an answer").with_source(error);
+    match verb {
+        Verb::Explain => serde_json::to_value(engine.explain(query).await?).map_err(unwritable),
+        Verb::Query => {
+            let answer = engine.answer(query, Door::Grafana).await?;
+            let mut table = json::table(&answer.batches)?;
+            table.insert("executedQueryString".to_owned(), answer.executed_sql.as_ref().into());
+            let provenance = serde_json::to_value(&answer.provenance).map_err(unwritable)?;
+            table.insert("provenance".to_owned(), provenance);
+            Ok(table.into())
+        }
+    }
+}
+
+fn first_values(headers: &HashMap<String, StringList>) -> HashMap<String, String> {
+    let first = |(name, list): (&String, &StringList)| Some((name.clone(), list.values.first()?.clone()));
+    headers.iter().filter_map(first).collect()
+}
+
+fn problem(error: &Error) -> Value {
+    let row = error.kind().row();
+    json!({"error": row.title, "message": error.public_message(), "code": row.http})
+}
+
+fn logged(error: &Error, path: &str) -> CallResourceResponse {
+    super::log(error, &format!("resource {path}"));
+    failed(error)
+}
+
+fn failed(error: &Error) -> CallResourceResponse {
+    reply(error.kind().row().http, &problem(error))
+}
+
+fn reply(code: u16, body: &Value) -> CallResourceResponse {
+    let content_type = StringList { values: vec!["application/json".to_owned()] };
+    CallResourceResponse {
+        code: code.into(),
+        headers: HashMap::from([("Content-Type".to_owned(), content_type)]),
+        body: body.to_string().into_bytes().into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plugin::scripted::{NOW, Scripted, app, batches, engine_over, utc};
+
+    async fn ask(verb: Verb, body: &Value) -> Result<Value> {
+        let source = Scripted::default().with("SELECT 1", batches(vec![("t", utc(&[1, 2]))])).with(
+            "SELECT t FROM x WHERE t >= TIMESTAMP '2024-01-01T00:00:00Z' AND t < TIMESTAMP '2024-01-02T00:00:00Z'",
+            batches(vec![("t", utc(&[3]))]),
+        );
+        let now = Timestamp::saturating(NOW);
+        each(&engine_over(Arc::new(source)), verb, body.to_string().as_bytes(), &Headers::default(), now).await
+    }
+
+    #[tokio::test]
+    async fn one_query_gives_its_rows() {
+        let answer = ask(Verb::Query, &json!({"sql": "SELECT 1"})).await.unwrap();
+        assert_eq!(answer["columns"], json!([{"name": "t", "type": "TIMESTAMP"}]));
+        assert_eq!(answer["rows"], json!([["1970-01-01T00:00:01Z"], ["1970-01-01T00:00:02Z"]]));
+        assert_eq!(answer["provenance"]["status"], "miss");
+        assert_eq!(answer["executedQueryString"], "SELECT 1");
+    }
+
+    #[tokio::test]
+    async fn ranges_are_read_in_grafanas_forms() {
+        let sql = "SELECT t FROM x WHERE $__timeFilter(t)";
+        for (from, to) in [
+            (json!("now-1d"), json!("now")),
+            (json!("1704067200000"), json!(1_704_153_600_000_i64)),
+            (json!("2024-01-01T00:00:00Z"), json!(null)),
+        ] {
+            let body = json!({"queries": [{"refId": "A", "rawSql": sql}], "from": from, "to": to});
+            let answer = ask(Verb::Query, &body).await.unwrap();
+            assert_eq!(answer["results"]["A"]["rows"], json!([["1970-01-01T00:00:03Z"]]), "{body}");
+        }
+    }
+
+    #[tokio::test]
+    async fn several_queries_fail_for_themselves() {
+        let body = json!({"queries": [
+            {"refId": "A", "rawSql": "SELECT 1"}, {"refId": "B"}, {"rawSql": "SELECT 9"},
+        ]});
+        let results = ask(Verb::Query, &body).await.unwrap()["results"].clone();
+        assert_eq!(results["A"]["rows"].as_array().unwrap().len(), 2);
+        assert_eq!(results["B"]["code"], 400);
+        assert_eq!(results["B"]["error"], "Invalid query");
+        assert_eq!(results["2"]["message"], "no answer to SELECT 9");
+    }
+
+    #[tokio::test]
+    async fn a_query_can_be_explained() {
+        let explanation = ask(Verb::Explain, &json!({"rawSql": "SELECT 1"})).await.unwrap();
+        assert_eq!(explanation["mode"], "whole");
+        assert_eq!(explanation["segments"][0]["bytes_processed"], 7);
+    }
+
+    #[tokio::test]
+    async fn bodies_that_cannot_be_read_are_errors() {
+        for body in [json!([]), json!({}), json!({"queries": {}}), json!({"queries": [1]})] {
+            assert!(ask(Verb::Query, &body).await.is_err(), "{body}");
+        }
+        for (from, to) in [("now", "now-1d"), ("yesterday", "now")] {
+            assert!(ask(Verb::Query, &json!({"sql": "SELECT 1", "from": from, "to": to})).await.is_err());
+        }
+        assert!(ask(Verb::Query, &json!({"sql": "SELECT 1", "to": "now"})).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn unknown_paths_and_methods_are_answered_with_what_there_is() {
+        let resource = Resource(Arc::new(Instances::new(Arc::new(app()))));
+        let call = async |path: &str, method: &str| {
+            let request = CallResourceRequest { path: path.into(), method: method.into(), ..Default::default() };
+            let reply = resource.call(&request).await;
+            (reply.code, serde_json::from_slice::<Value>(&reply.body).unwrap())
+        };
+        let (code, body) = call("/tables", "GET").await;
+        assert_eq!((code, &body["code"]), (404, &json!(404)));
+        assert!(body["message"].as_str().unwrap().contains("query, explain, purge"));
+        assert_eq!(call("query", "GET").await.0, 405);
+        assert_eq!(call("query", "POST").await.0, 400, "no data source");
+    }
+}
