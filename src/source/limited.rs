@@ -137,6 +137,10 @@ impl Source for Limited {
     async fn table(&self, table: &TableId) -> Result<Table> {
         self.call(&self.free_calls, || self.source.table(table)).await
     }
+
+    async fn settled(&self) {
+        self.source.settled().await;
+    }
 }
 
 #[cfg(test)]
@@ -307,8 +311,5 @@ mod tests {
         assert!(dropped.is_err());
         source.gate.as_ref().unwrap().notify_one();
         limited.run(Job::new("next", "SELECT 1")).await.unwrap();
-    }
-    async fn settled(&self) {
-        self.0.settled().await;
     }
 }
