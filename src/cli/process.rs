@@ -16,7 +16,7 @@ use crate::app::App;
 use crate::clock::SystemClock;
 use crate::config::{Config, Environment, Host};
 use crate::export::{ExportSettings, bind, router, serve};
-use crate::telemetry;
+use crate::{plugin, telemetry};
 
 /// Runs a future on a runtime of its own, which then ends at once.
 ///
@@ -118,10 +118,10 @@ fn signals() -> std::io::Result<impl Future<Output = ()>> {
 pub fn run_plugin(environment: Environment) -> ExitCode {
     // Grafana shows of it what its own level lets through.
     let filter = environment.log.clone().unwrap_or_else(|| "debug".to_owned());
-    finish(telemetry::for_people(Some(&filter)).and_then(|()| block_on(plugin(environment))))
+    finish(telemetry::init(plugin::log_layer(), Some(&filter)).and_then(|()| block_on(serve_host(environment))))
 }
 
-async fn plugin(environment: Environment) -> Result<()> {
+async fn serve_host(environment: Environment) -> Result<()> {
     let stop = CancellationToken::new();
     stop_on_signal(stop.clone())?;
     let (app, door) = app_and_door(&environment, stop.clone()).await?;
@@ -129,7 +129,9 @@ async fn plugin(environment: Environment) -> Result<()> {
         let app = Arc::clone(&app);
         tokio::spawn(async move { open_door(&app, listener, settings).await })
     });
-    let served = serve_host(Arc::clone(&app), environment.host, stop.clone()).await;
+    let Host { protocol_versions, offers_tls, .. } = environment.host;
+    let host = plugin::Host { protocol_versions, offers_tls };
+    let served = plugin::serve(Arc::clone(&app), host, stop.clone().cancelled_owned()).await;
     stop.cancel();
     if let Some(Err(error)) = OptionFuture::from(door).await.map(|ended| ended.unwrap_or(Ok(()))) {
         tracing::error!(?error, "the export API failed");
@@ -172,10 +174,4 @@ async fn try_app_and_door(
         }
     };
     Ok((Arc::new(App::build(config, Arc::new(SystemClock)).await?), door))
-}
-
-/// The seam for [`crate::plugin`].
-#[expect(clippy::unused_async, reason = "the plugin is served here once it is there")]
-async fn serve_host(_app: Arc<App>, _host: Host, _stop: CancellationToken) -> Result<()> {
-    Err(Error::internal("this build has no plugin"))
 }

@@ -35,7 +35,8 @@ pub(super) fn what_to_try(address: SocketAddr, place: &Place) -> String {
     step("what it would read, without running it", &format!("curl -sS http://{address}/api/v1/explain -d {body}"));
     step("into pyarrow", &format!("python3 -c {}", shell(&python)));
     step("bytes billed and saved so far", &format!("curl -sS http://{address}/metrics"));
-    if let Some((rest, storage)) = &place.bigquery {
+    if let Some(server) = &place.bigquery {
+        let (rest, storage) = (server.rest_url(), server.storage_url());
         let _ =
             write!(text, "\nThe same data as a BigQuery server: REST at {rest}, Storage Read (gRPC) at {storage}\n");
     }
