@@ -49,7 +49,7 @@ fn response(status: StatusCode, title: &str, detail: &str, code: &str, id: Uuid)
         "code": code,
         "instance": id.urn().to_string(),
     });
-    (status, [(CONTENT_TYPE, PROBLEM)], body.to_string()).into_response()
+    (status, [(CONTENT_TYPE, PROBLEM)], format!("{body}\n")).into_response()
 }
 
 /// The answer for a path that there is not.

@@ -28,10 +28,18 @@ type Reply = std::result::Result<Response, Problem>;
 /// sends when the connection closes sees a broken pipe in place of the answer.
 const LINGER: Duration = Duration::from_secs(5);
 
-pub(super) async fn post_query(State(export): State<Arc<Export>>, headers: HeaderMap, body: Body) -> Reply {
+/// The format may stand in the query string too, where it beats the body's.
+pub(super) async fn post_query(
+    State(export): State<Arc<Export>>,
+    headers: HeaderMap,
+    RawQuery(text): RawQuery,
+    body: Body,
+) -> Reply {
+    let mut beside = Fields::from_query_string(&text.unwrap_or_default(), &["format"])?;
+    let format = beside.parsed("format", Format::parse)?;
     let body = read(body, &headers, export.settings.largest_body).await?;
     let request = Request::from_json(&body, export.app.clock().now(), export.settings.deadline)?;
-    query(&export, &headers, request).await
+    query(&export, &headers, Request { format: format.or(request.format), ..request }).await
 }
 
 pub(super) async fn get_query(

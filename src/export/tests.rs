@@ -143,6 +143,11 @@ async fn the_parameter_format_beats_the_accept_header() {
     check(plain.clone(), "application/json;q=0.1, application/vnd.apache.arrow.stream;q=0.2", ARROW).await;
     check(json!({"sql": "SELECT 'types'", "format": "arrow"}), "application/json", ARROW).await;
     check(json!({"sql": "SELECT 'types'", "format": "ndjson"}), "text/csv", "application/x-ndjson").await;
+    let body = json!({"sql": "SELECT 'types'", "format": "json"});
+    let read = bench.post("/api/v1/query?format=ndjson", &body, &[]).await;
+    assert_eq!(read.header("content-type"), Some("application/x-ndjson"));
+    let read = bench.post("/api/v1/query?from=now", &plain, &[]).await;
+    assert!(read.problem(400, "invalid_query").contains("unknown field from"));
 }
 
 const ARROW: &str = "application/vnd.apache.arrow.stream";
