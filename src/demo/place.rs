@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use weir_plan::{Error, Kind, Result};
+use weir_plan::extent::DAY;
+use weir_plan::{Error, Kind, Result, Timestamp};
 
 use crate::clock::Clock;
 use crate::monitoring::synthetic::{PROJECT, Synthetic, SyntheticConfig};
@@ -50,8 +51,9 @@ fn generate(clock: &Arc<dyn Clock>, mut progress: impl FnMut(f64, &str)) -> Resu
     let embedded = Embedded::new(PROJECT, Arc::clone(clock)).with_feed(Arc::clone(&synthetic) as _);
     synthetic.install(&embedded, now, &mut |at| progress(at.fraction, &at.what))?;
     // Two weeks of enrollment make a panel worth looking at.
+    let since = Timestamp::saturating(now.micros() - 14 * DAY);
     let experiments = synthetic.recipes().iter().filter(|recipe| recipe.is_live(now) && recipe.branches.len() > 1);
-    let recipe = experiments.max_by(|a, b| a.enrollments.total_cmp(&b.enrollments));
+    let recipe = experiments.filter(|recipe| recipe.start <= since).max_by(|a, b| a.enrollments.total_cmp(&b.enrollments));
     let recipe = recipe.ok_or_else(|| Error::new(Kind::Internal, "the generator made no live experiment"))?;
     Ok((Arc::new(embedded), recipe.slug.clone()))
 }
