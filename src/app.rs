@@ -2,16 +2,18 @@
 //! by the program and by the tests alike.
 
 use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::join_all;
 use parking_lot::Mutex;
 use tokio::sync::OnceCell;
 use weir_plan::{Error, Result};
 
 use crate::cache::{Store, StoreSettings};
 use crate::clock::Clock;
-use crate::config::BigQueryConfig;
+use crate::config::{BigQueryConfig, Config, SourceConfig};
 use crate::engine::{Engine, EngineSettings, Shared};
 use crate::metrics::Metrics;
 use crate::source::Source;
@@ -40,6 +42,32 @@ impl App {
         let metrics = Arc::new(Metrics::new());
         let store = Arc::new(Store::new(store, Arc::clone(&metrics)));
         Self { shared: Shared { store, clock, metrics, grace }, sources: BTreeMap::new(), instances: Mutex::default() }
+    }
+
+    /// An app with the sources of a configuration.
+    ///
+    /// # Errors
+    /// Those of the sources, naming the source.
+    pub async fn build(config: &Config, clock: Arc<dyn Clock>) -> Result<Self> {
+        let mut app = Self::new(StoreSettings::of(config.cache_capacity), clock, Self::GRACE);
+        for (name, source) in &config.sources {
+            app.add_configured(name, source).await.map_err(|error| error.context(format_args!("source {name}")))?;
+        }
+        Ok(app)
+    }
+
+    async fn add_configured(&mut self, name: &str, source: &SourceConfig) -> Result<()> {
+        match source {
+            SourceConfig::BigQuery(config) => {
+                let engine = self.connect(config).await?;
+                self.sources.insert(name.to_owned(), engine);
+            }
+            SourceConfig::Embedded(folder) => {
+                let source = open_folder(folder, &self.shared.clock)?;
+                self.add_source(name, source, EngineSettings::default());
+            }
+        }
+        Ok(())
     }
 
     /// Adds a source under the name by which the export API selects it.
@@ -105,6 +133,18 @@ impl App {
         Ok(Engine::new(Arc::new(source), settings, self.shared.clone()))
     }
 
+    /// The names of the export API's sources, sorted.
+    pub fn source_names(&self) -> Vec<&str> {
+        self.sources.keys().map(String::as_str).collect()
+    }
+
+    /// Ends every fetch of every engine, and waits until their jobs' cancellations have been sent.
+    pub async fn stop(&self) {
+        let instances: Vec<_> =
+            self.instances.lock().values().filter_map(|instance| instance.engine.get().cloned()).collect();
+        join_all(self.sources.values().chain(&instances).map(|engine| engine.stop())).await;
+    }
+
     /// The metrics of the process.
     pub fn metrics(&self) -> &Arc<Metrics> {
         &self.shared.metrics
@@ -114,6 +154,11 @@ impl App {
     pub fn clock(&self) -> &Arc<dyn Clock> {
         &self.shared.clock
     }
+}
+
+/// The seam for [`crate::source::embedded`]'s folders.
+fn open_folder(folder: &Path, _clock: &Arc<dyn Clock>) -> Result<Arc<dyn Source>> {
+    Err(Error::invalid(format!("folder {} cannot be opened by this build", folder.display())))
 }
 
 impl Instance {

@@ -63,6 +63,9 @@ struct Kept {
 /// Found by filling a store with 100,000 tiny entries: 330 bytes of resident memory each.
 const OVERHEAD: usize = 384;
 
+/// Contents that may be encoded at the same time; more than there are cores.
+const ENCODERS: usize = 64;
+
 /// How long a failure that would only repeat itself is remembered.
 const FAILURE_LIFETIME: Duration = Duration::from_secs(10);
 
@@ -88,6 +91,8 @@ pub struct Store {
     settings: StoreSettings,
     metrics: Arc<Metrics>,
     next_content_id: AtomicU64,
+    /// Held while a content is encoded, so that callers who joined one flight encode it once.
+    encoders: [Mutex<()>; ENCODERS],
     generations: Mutex<HashMap<String, u64>>,
 }
 
@@ -121,7 +126,8 @@ impl Store {
                 evictions.with_label_values(&[reason]).inc();
             })
             .build();
-        Self { cache, settings, metrics, next_content_id: AtomicU64::new(1), generations: Mutex::default() }
+        let encoders = [const { Mutex::new(()) }; ENCODERS];
+        Self { cache, settings, metrics, next_content_id: AtomicU64::new(1), encoders, generations: Mutex::default() }
     }
 
     /// A number for new content.
@@ -165,7 +171,8 @@ impl Store {
         self.insert(Slot::Failure(key), Value::Failure(error, now), bytes, FAILURE_LIFETIME);
     }
 
-    /// The bytes of content `content_id` in `encoding`, made by `encode` where they are not there.
+    /// The bytes of content `content_id` in `encoding`, made by `encode` where they are not there;
+    /// `encode` may not come back here.
     ///
     /// # Errors
     /// Those of `encode`.
@@ -177,7 +184,16 @@ impl Store {
         encode: impl FnOnce() -> Result<Bytes, Error>,
     ) -> Result<Bytes, Error> {
         let slot = Slot::Encoding(content_id, encoding.into());
-        if let Some(Kept { value: Value::Encoding(bytes), .. }) = self.cache.get(&slot) {
+        let kept = || match self.cache.get(&slot)?.value {
+            Value::Encoding(bytes) => Some(bytes),
+            Value::Segment(_) | Value::Failure(..) => None,
+        };
+        if let Some(bytes) = kept() {
+            return Ok(bytes);
+        }
+        let encoder = usize::try_from(content_id).unwrap_or_default() % ENCODERS;
+        let _encoding = self.encoders[encoder].lock();
+        if let Some(bytes) = kept() {
             return Ok(bytes);
         }
         let encoded = encode()?;

@@ -1,1 +1,197 @@
-//! cli
+//! The commands of the program. They wire and print; the work is done elsewhere.
+//!
+//! Only here is anything written to stdout, and never in a process that Grafana started: there it
+//! belongs to the handshake.
+
+mod process;
+
+use std::future::Future;
+use std::io::{Read as _, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use weir_plan::{Error, Extent, Kind, Query, Result, Timestamp};
+
+use crate::app::App;
+use crate::clock::{Clock as _, SystemClock};
+use crate::config::{Config, Environment, SourceConfig};
+use crate::demo::{self, Demo};
+use crate::export::{ExportSettings, bind};
+use crate::telemetry;
+
+pub use process::run_plugin;
+
+/// One cached query engine over `BigQuery`: Grafana starts this program as a data source by itself;
+/// the commands below run it without Grafana.
+#[derive(Debug, Parser)]
+#[command(name = "weir", version)]
+pub struct Cli {
+    /// What to do; nothing when Grafana starts the program.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// A command.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve the export API over the configured sources
+    Serve(ServeOptions),
+    /// Serve the export API over generated data, with nothing to install or configure
+    Demo(DemoOptions),
+    /// Print how a query would be answered and what it would read, without running it
+    Explain(ExplainOptions),
+}
+
+/// Options of `weir serve`.
+#[derive(Debug, Args)]
+pub struct ServeOptions {
+    /// Configuration file (TOML); without it that of `WEIR_CONFIG`
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Address to listen on [default: the file's, else 127.0.0.1:8088]
+    #[arg(long, value_name = "HOST:PORT")]
+    listen: Option<String>,
+    /// Serve the Parquet, CSV and Arrow files of a folder as tables, as the source `embedded`
+    #[arg(long, value_name = "DIR")]
+    embedded: Option<PathBuf>,
+    /// Let other machines query without a login
+    #[arg(long)]
+    allow_anonymous: bool,
+}
+
+/// Options of `weir demo`.
+#[derive(Debug, Args)]
+pub struct DemoOptions {
+    /// Address to listen on
+    #[arg(long, value_name = "HOST:PORT", default_value = Config::LISTEN)]
+    listen: String,
+    /// Also serve the data as a BigQuery server would
+    #[arg(long)]
+    as_bigquery: bool,
+    /// Let other machines query without a login
+    #[arg(long)]
+    allow_anonymous: bool,
+}
+
+/// Options of `weir explain`.
+#[derive(Debug, Args)]
+pub struct ExplainOptions {
+    /// Configuration file (TOML); without it that of `WEIR_CONFIG`
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// SQL with macros; `-` reads it from standard input
+    #[arg(long)]
+    sql: String,
+    /// Start of the range: RFC 3339, epoch milliseconds, or now-6h
+    #[arg(long, allow_hyphen_values = true)]
+    from: Option<String>,
+    /// End of the range
+    #[arg(long, requires = "from", default_value = "now", allow_hyphen_values = true)]
+    to: String,
+    /// What `$__interval` stands for, for example 5m
+    #[arg(long)]
+    step: Option<String>,
+    /// Name of the source, where there are several
+    #[arg(long)]
+    source: Option<String>,
+    /// Dataset, or project.dataset, of table names without one
+    #[arg(long)]
+    dataset: Option<String>,
+}
+
+/// Runs a command to its end, with a log for people; a failure goes to stderr.
+pub fn run(environment: &Environment, command: impl Future<Output = Result<()>>) -> ExitCode {
+    process::finish(telemetry::for_people(environment.log.as_deref()).and_then(|()| process::block_on(command)))
+}
+
+/// Says what this program is, on stderr; fails, because nothing was asked for.
+pub fn help() -> ExitCode {
+    let help = Cli::command().render_long_help();
+    // Nobody is left to tell when stderr is closed.
+    let _ = std::io::stderr().write_all(help.to_string().as_bytes());
+    ExitCode::FAILURE
+}
+
+/// `weir serve`: the export API until SIGINT or SIGTERM.
+///
+/// # Errors
+/// Those of the configuration, of the sources and of the address.
+pub async fn serve(options: ServeOptions, environment: Environment) -> Result<()> {
+    let mut config = Config::load(options.config.or(environment.config_file).as_deref())?;
+    if let Some(folder) = options.embedded {
+        config.sources.insert("embedded".to_owned(), SourceConfig::Embedded(folder));
+    }
+    if config.sources.is_empty() {
+        return Err(Error::invalid(
+            "there is no source: give --embedded DIR, or --config FILE with a [source.NAME]; weir demo needs neither",
+        ));
+    }
+    let listen = options.listen.or(config.listen.take()).unwrap_or_else(|| Config::LISTEN.to_owned());
+    let allow_anonymous = options.allow_anonymous || config.allow_anonymous;
+    let listener = bind(&listen, allow_anonymous).await?;
+    let app = Arc::new(App::build(&config, Arc::new(SystemClock)).await?);
+    let settings = ExportSettings { deadline: config.deadline, local_only: !allow_anonymous, ..Default::default() };
+    process::serve_until_signal(app, listener, settings).await
+}
+
+/// `weir demo`: generated data, a query asked twice, what to try, and the export API until SIGINT or
+/// SIGTERM.
+///
+/// # Errors
+/// Those of the address, and of the generator.
+pub async fn demo(options: DemoOptions) -> Result<()> {
+    let listener = bind(&options.listen, options.allow_anonymous).await?;
+    let address = listener.local_addr().map_err(|error| {
+        Error::new(Kind::Unavailable, format!("cannot listen on {}", options.listen)).with_source(error)
+    })?;
+    let demo = Demo::start(Arc::new(SystemClock), options.as_bigquery, demo::show_progress).await?;
+    print(&demo.panel_twice().await?)?;
+    print(&demo.what_to_try(address))?;
+    let settings = ExportSettings { local_only: !options.allow_anonymous, ..Default::default() };
+    process::serve_until_signal(Arc::clone(demo.app()), listener, settings).await
+}
+
+/// `weir explain`: the explanation as JSON on stdout.
+///
+/// # Errors
+/// Those of the options, of the configuration and of the source.
+pub async fn explain(options: ExplainOptions, environment: Environment) -> Result<()> {
+    let config = Config::load(options.config.or(environment.config_file).as_deref())?;
+    let now = SystemClock.now();
+    let mut query = Query::new(sql(options.sql)?);
+    if let Some(from) = options.from {
+        let at = |name: &str, text: &str| Timestamp::parse(text, now).map_err(|error| error.context(name));
+        query.range = Some(Extent::new(at("--from", &from)?, at("--to", &options.to)?)?);
+    }
+    query.step = options.step.map(|step| step.parse()).transpose()?;
+    query.default_dataset = options.dataset;
+    let app = App::build(&config, Arc::new(SystemClock)).await?;
+    let explanation = app.source(options.source.as_deref())?.explain(&query).await?;
+    let text = serde_json::to_string_pretty(&explanation)
+        .map_err(|error| Error::internal("cannot write the explanation").with_source(error))?;
+    print(&format!("{text}\n"))
+}
+
+fn sql(text: String) -> Result<String> {
+    if text != "-" {
+        return Ok(text);
+    }
+    let mut read = String::new();
+    std::io::stdin()
+        .read_to_string(&mut read)
+        .map_err(|error| Error::invalid("standard input is not a text").with_source(error))?;
+    Ok(read)
+}
+
+fn print(text: &str) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    written.map_err(|error| Error::new(Kind::Unavailable, "cannot write to standard output").with_source(error))
+}
+
+/// Time that requests under way have at the end, and time for cancelling their jobs: together less
+/// than the 2 s after which a host kills.
+const DRAIN: (Duration, Duration) = (Duration::from_millis(1000), Duration::from_millis(700));

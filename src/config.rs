@@ -1,12 +1,64 @@
-//! What Weir is told: the only reader of files and of the environment.
+//! What Weir is told: the only reader of configuration files and of the environment.
 
+mod environment;
+mod file;
+mod units;
+
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
+use weir_plan::Query;
 
 use crate::source::Priority;
+
+pub use environment::{Environment, Host};
+pub use units::{parse_bytes, parse_duration};
+
+/// The whole configuration. Its file is described in README.md, "Configuration reference".
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Address of the export API, `HOST:PORT`; `None` where the file names none.
+    pub listen: Option<String>,
+    /// Whether the export API may be reached from other machines without a login.
+    pub allow_anonymous: bool,
+    /// The deadline of export requests that name none.
+    pub deadline: Duration,
+    /// Bytes of the cache.
+    pub cache_capacity: u64,
+    /// Sources by the name that selects them.
+    pub sources: BTreeMap<String, SourceConfig>,
+}
+
+impl Config {
+    /// The address of the export API where none is named.
+    pub const LISTEN: &str = "127.0.0.1:8088";
+    /// Bytes of the cache where nothing else is said.
+    pub const CACHE_CAPACITY: u64 = 512 * 1024 * 1024;
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: None,
+            allow_anonymous: false,
+            deadline: Query::DEADLINE,
+            cache_capacity: Self::CACHE_CAPACITY,
+            sources: BTreeMap::new(),
+        }
+    }
+}
+
+/// A source of the export API.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SourceConfig {
+    /// A `BigQuery` project.
+    BigQuery(BigQueryConfig),
+    /// A folder of Parquet, CSV or Arrow files as tables.
+    Embedded(PathBuf),
+}
 
 /// A text that never appears in logs.
 #[derive(Clone, PartialEq, Eq, Hash, Deserialize)]

@@ -209,6 +209,13 @@ impl Engine {
         self.shared.store.purge(&self.identity)
     }
 
+    /// Ends all fetches and waits until their jobs' cancellations have been sent. For the end of the
+    /// process.
+    pub async fn stop(&self) {
+        self.flights.abort_all();
+        self.source.settled().await;
+    }
+
     /// The answer's rows in an encoding of the caller's, made once for each content.
     ///
     /// # Errors

@@ -1,1 +1,79 @@
-//! The export door: HTTP.
+//! The HTTP door: the export API over the engines of an [`App`]. The only module that knows axum.
+//!
+//! It decodes requests, calls the engine and encodes answers; it knows no cache and no source.
+
+mod cell;
+mod encoding;
+mod fields;
+mod format;
+mod guard;
+mod nearest;
+mod problem;
+mod reply;
+mod request;
+mod routes;
+mod serve;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::routing::{get, post};
+use tokio_util::sync::CancellationToken;
+use tower_http::catch_panic::CatchPanicLayer;
+use weir_plan::Query;
+
+use crate::app::App;
+
+pub use serve::{bind, serve};
+
+/// How the door behaves.
+#[derive(Clone, Debug)]
+pub struct ExportSettings {
+    /// The deadline of requests that name none.
+    pub deadline: Duration,
+    /// Whether only this machine is served, so that requests under another host's name are refused.
+    pub local_only: bool,
+    /// Bytes of the largest request body.
+    pub largest_body: usize,
+    /// Cancelled when the process is about to end: `/readyz` says so.
+    pub stop: CancellationToken,
+}
+
+impl Default for ExportSettings {
+    fn default() -> Self {
+        Self {
+            deadline: Query::DEADLINE,
+            local_only: true,
+            // A SQL text is at most 1 MB for BigQuery: <https://cloud.google.com/bigquery/quotas#query_jobs>.
+            largest_body: 1024 * 1024,
+            stop: CancellationToken::new(),
+        }
+    }
+}
+
+/// What every request needs.
+struct Export {
+    app: Arc<App>,
+    settings: ExportSettings,
+}
+
+/// The routes of the export API, of the probes and of the metrics.
+pub fn router(app: Arc<App>, settings: ExportSettings) -> Router {
+    let export = Arc::new(Export { app, settings });
+    Router::new()
+        .route("/api/v1/query", get(routes::get_query).post(routes::post_query))
+        .route("/api/v1/explain", get(routes::get_explain).post(routes::post_explain))
+        .route("/api/v1/purge", post(routes::purge))
+        .layer(axum::middleware::from_fn_with_state(Arc::clone(&export), guard::guard))
+        .route("/healthz", get(routes::health))
+        .route("/readyz", get(routes::ready))
+        .route("/metrics", get(routes::metrics))
+        .fallback(problem::unknown_path)
+        .method_not_allowed_fallback(problem::wrong_method)
+        .layer(CatchPanicLayer::custom(problem::panicked))
+        .with_state(export)
+}

@@ -70,6 +70,13 @@ where
         Landed { result, joined }
     }
 
+    /// Ends every running flight; its callers get an error. For the end of the process.
+    pub fn abort_all(&self) {
+        let tasks: Vec<_> = self.running.lock().flights.values().map(|flight| flight.task.clone()).collect();
+        // Without the lock: an aborted task takes itself off the map.
+        tasks.iter().for_each(AbortHandle::abort);
+    }
+
     /// Number of running flights.
     pub fn len(&self) -> usize {
         self.running.lock().flights.len()

@@ -45,6 +45,9 @@ pub trait Source: Send + Sync + 'static {
     /// # Errors
     /// `NotFound`, `PermissionDenied`, and the kinds of an unreachable source.
     async fn table(&self, table: &TableId) -> Result<Table>;
+
+    /// Waits until the cancellations of dropped jobs have been sent; for the end of the process.
+    async fn settled(&self) {}
 }
 
 /// Who asks where; holds no secret.

@@ -81,12 +81,6 @@ impl BigQuery {
         };
         Ok(Self { identity, jobs })
     }
-
-    /// Waits until every cancellation under way has been sent; for shutdown, after the last
-    /// [`Source::run`] was dropped. Each takes ten seconds at most.
-    pub async fn settled(&self) {
-        self.jobs.running.settled().await;
-    }
 }
 
 /// Shows who asks where; no secret.
@@ -108,6 +102,10 @@ impl Source for BigQuery {
 
     async fn run(&self, job: Job) -> Result<Outcome> {
         self.jobs.run(&job).await
+    }
+
+    async fn settled(&self) {
+        self.jobs.running.settled().await;
     }
 
     async fn table(&self, table: &TableId) -> Result<Table> {

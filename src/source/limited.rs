@@ -135,6 +135,10 @@ impl Source for Limited {
     async fn table(&self, table: &TableId) -> Result<Table> {
         self.call(&self.free_calls, || self.source.table(table)).await
     }
+
+    async fn settled(&self) {
+        self.source.settled().await;
+    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,330 @@
+//! The configuration file, in TOML. What it does not know it refuses by name.
+//!
+//! Messages give line numbers and never the line itself: it may hold a key.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use toml::{Table, Value};
+use weir_plan::{Error, Kind, Query, Result};
+
+use super::{BigQueryConfig, Config, Login, Secret, SourceConfig, parse_bytes, parse_duration};
+use crate::source::Priority;
+
+/// Where Google's service accounts fetch tokens.
+const TOKEN_URI: &str = "https://oauth2.googleapis.com/token";
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    listen: Option<String>,
+    #[serde(default)]
+    allow_anonymous: bool,
+    deadline: Option<String>,
+    #[serde(default)]
+    cache: Cache,
+    #[serde(default)]
+    source: BTreeMap<String, Table>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Cache {
+    capacity: Option<Value>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Embedded {
+    folder: PathBuf,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BigQuery {
+    login: Option<Value>,
+    project: String,
+    location: Option<String>,
+    endpoint: Option<String>,
+    storage_endpoint: Option<String>,
+    maximum_bytes_billed: Option<Value>,
+    priority: Option<String>,
+    storage_read_above_rows: Option<Value>,
+    job_timeout: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct KeyFile {
+    key_file: PathBuf,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct KeyFields {
+    client_email: String,
+    private_key: Secret,
+    token_uri: Option<String>,
+}
+
+impl Config {
+    /// Reads a file; without one everything is at its default, and there is no source.
+    ///
+    /// # Errors
+    /// `NotFound` if the file cannot be read; those of [`Config::parse`], naming the file.
+    pub fn load(path: Option<&Path>) -> Result<Self> {
+        let Some(path) = path else { return Ok(Self::default()) };
+        let name = path.display();
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            Error::new(Kind::NotFound, format!("cannot read the configuration file {name}: {error}")).with_source(error)
+        })?;
+        let folder = path.parent().unwrap_or(Path::new(""));
+        Self::parse(&text, folder).map_err(|error| error.context(format_args!("configuration file {name}")))
+    }
+
+    /// Reads the text of a file; relative paths in it belong to `folder`.
+    ///
+    /// # Errors
+    /// `InvalidQuery` naming the key and what it takes.
+    pub fn parse(text: &str, folder: &Path) -> Result<Self> {
+        let file: File = toml::from_str(text).map_err(|error| at_line(text, &error))?;
+        let deadline = file.deadline.map(|text| parse_duration(&text)).transpose().map_err(at("deadline"))?;
+        let capacity = file.cache.capacity.map(|value| bytes(&value)).transpose().map_err(at("cache.capacity"))?;
+        let sources = file.source.into_iter().map(|(name, table)| {
+            let source = source(table, folder).map_err(at(&format!("[source.{name}]")))?;
+            Ok((name, source))
+        });
+        Ok(Self {
+            listen: file.listen,
+            allow_anonymous: file.allow_anonymous,
+            deadline: deadline.unwrap_or(Query::DEADLINE),
+            cache_capacity: capacity.unwrap_or(Self::CACHE_CAPACITY),
+            sources: sources.collect::<Result<_>>()?,
+        })
+    }
+}
+
+fn at_line(text: &str, error: &toml::de::Error) -> Error {
+    let line = error.span().map(|span| text.get(..span.start).unwrap_or_default().matches('\n').count() + 1);
+    let error = Error::invalid(error.message());
+    match line {
+        Some(line) => error.context(format_args!("line {line}")),
+        None => error,
+    }
+}
+
+fn at(place: &str) -> impl Fn(Error) -> Error {
+    let place = place.to_owned();
+    move |error| error.context(&place)
+}
+
+fn source(mut table: Table, folder: &Path) -> Result<SourceConfig> {
+    let kind = table.remove("kind");
+    match kind.as_ref().and_then(Value::as_str) {
+        Some("bigquery") => Ok(SourceConfig::BigQuery(bigquery(decode(table)?, folder)?)),
+        Some("embedded") => Ok(SourceConfig::Embedded(folder.join(decode::<Embedded>(table)?.folder))),
+        Some(other) => Err(Error::invalid(format!("kind {other:?} is none of bigquery, embedded"))),
+        None => Err(Error::invalid("kind is missing; give bigquery or embedded")),
+    }
+}
+
+fn decode<T: DeserializeOwned>(table: Table) -> Result<T> {
+    table.try_into().map_err(|error: toml::de::Error| Error::invalid(error.message()))
+}
+
+fn bigquery(file: BigQuery, folder: &Path) -> Result<BigQueryConfig> {
+    let timeout: Option<Duration> =
+        file.job_timeout.map(|text| parse_duration(&text)).transpose().map_err(at("job_timeout"))?;
+    Ok(BigQueryConfig {
+        login: file
+            .login
+            .map_or(Ok(Login::ApplicationDefault), |login| self::login(login, folder))
+            .map_err(at("login"))?,
+        project: file.project,
+        location: file.location,
+        endpoint: file.endpoint,
+        storage_endpoint: file.storage_endpoint,
+        maximum_bytes_billed: file
+            .maximum_bytes_billed
+            .map(|value| bytes(&value))
+            .transpose()
+            .map_err(at("maximum_bytes_billed"))?,
+        priority: match file.priority.as_deref() {
+            None | Some("interactive") => Priority::Interactive,
+            Some("batch") => Priority::Batch,
+            Some(other) => return Err(Error::invalid(format!("priority {other:?} is none of interactive, batch"))),
+        },
+        storage_read_above_rows: match file.storage_read_above_rows {
+            None => Some(BigQueryConfig::STORAGE_READ_ABOVE_ROWS),
+            Some(Value::String(never)) if never == "never" => None,
+            Some(Value::Integer(rows)) if rows >= 0 => Some(rows.unsigned_abs()),
+            Some(_) => return Err(Error::invalid("storage_read_above_rows takes a number of rows or \"never\"")),
+        },
+        job_timeout: timeout,
+    })
+}
+
+fn login(value: Value, folder: &Path) -> Result<Login> {
+    match value {
+        Value::String(name) if name == "application-default" => Ok(Login::ApplicationDefault),
+        Value::String(name) if name == "anonymous" => Ok(Login::Anonymous),
+        Value::Table(table) if table.contains_key("key_file") => {
+            Ok(Login::KeyFile(folder.join(decode::<KeyFile>(table)?.key_file)))
+        }
+        Value::Table(table) => {
+            let KeyFields { client_email, private_key, token_uri } = decode(table)?;
+            let token_uri = token_uri.unwrap_or_else(|| TOKEN_URI.to_owned());
+            Ok(Login::ServiceAccount { client_email, private_key, token_uri })
+        }
+        _ => Err(Error::invalid(
+            "give \"application-default\", \"anonymous\", { key_file = \"…\" } or { client_email = \"…\", private_key = \"…\" }",
+        )),
+    }
+}
+
+fn bytes(value: &Value) -> Result<u64> {
+    match value {
+        Value::Integer(bytes) if *bytes >= 0 => Ok(bytes.unsigned_abs()),
+        Value::String(text) => parse_bytes(text),
+        _ => Err(Error::invalid("give a number of bytes, or a text such as \"512MiB\"")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Config> {
+        Config::parse(text, Path::new("/etc/weir"))
+    }
+
+    fn only(text: &str) -> SourceConfig {
+        parse(text).unwrap().sources.into_values().next().unwrap()
+    }
+
+    #[test]
+    fn an_empty_file_is_the_default() {
+        let config = parse("").unwrap();
+        assert_eq!(config.cache_capacity, 512 << 20);
+        assert_eq!(config.deadline, Duration::from_secs(60));
+        assert_eq!((config.listen, config.allow_anonymous, config.sources.len()), (None, false, 0));
+        assert_eq!(Config::load(None).unwrap(), parse("").unwrap());
+    }
+
+    #[test]
+    fn every_key_is_read() {
+        let config = parse(
+            r#"
+            listen = "0.0.0.0:80"
+            allow_anonymous = true
+            deadline = "2m"
+            [cache]
+            capacity = "1GiB"
+            [source.prod]
+            kind = "bigquery"
+            login = { key_file = "key.json" }
+            project = "p"
+            location = "EU"
+            endpoint = "http://localhost:1"
+            storage_endpoint = "http://localhost:2"
+            maximum_bytes_billed = "10GiB"
+            priority = "batch"
+            storage_read_above_rows = 7
+            job_timeout = "5m"
+            [source.local]
+            kind = "embedded"
+            folder = "/data"
+            "#,
+        )
+        .unwrap();
+        assert_eq!(config.listen.as_deref(), Some("0.0.0.0:80"));
+        assert!(config.allow_anonymous);
+        assert_eq!(config.deadline, Duration::from_secs(120));
+        assert_eq!(config.cache_capacity, 1 << 30);
+        assert_eq!(config.sources["local"], SourceConfig::Embedded("/data".into()));
+        let expected = BigQueryConfig {
+            login: Login::KeyFile("/etc/weir/key.json".into()),
+            project: "p".into(),
+            location: Some("EU".into()),
+            endpoint: Some("http://localhost:1".into()),
+            storage_endpoint: Some("http://localhost:2".into()),
+            maximum_bytes_billed: Some(10 << 30),
+            priority: Priority::Batch,
+            storage_read_above_rows: Some(7),
+            job_timeout: Some(Duration::from_secs(300)),
+        };
+        assert_eq!(config.sources["prod"], SourceConfig::BigQuery(expected));
+    }
+
+    #[test]
+    fn logins_are_names_files_or_fields() {
+        let check = |login: &str, expected: Login| {
+            let source = only(&format!("[source.a]\nkind = \"bigquery\"\nproject = \"p\"\n{login}"));
+            let SourceConfig::BigQuery(config) = source else { panic!("{source:?}") };
+            assert_eq!(config.login, expected, "{login}");
+        };
+        check("", Login::ApplicationDefault);
+        check("login = \"application-default\"", Login::ApplicationDefault);
+        check("login = \"anonymous\"", Login::Anonymous);
+        check("login = { key_file = \"/k.json\" }", Login::KeyFile("/k.json".into()));
+        let account = Login::ServiceAccount {
+            client_email: "a@b".into(),
+            private_key: Secret("PEM".into()),
+            token_uri: TOKEN_URI.into(),
+        };
+        check("[source.a.login]\nclient_email = \"a@b\"\nprivate_key = \"PEM\"", account);
+    }
+
+    #[test]
+    fn mistakes_are_named_with_their_place() {
+        const BIGQUERY: &str = "[source.a]\nkind = \"bigquery\"\nproject = \"p\"\n";
+        let check = |text: &str, expected: &[&str]| {
+            let error = parse(text).unwrap_err();
+            for part in expected {
+                assert!(error.message().contains(part), "{text}: {error}");
+            }
+        };
+        check("lisen = \"x\"", &["line 1", "unknown field `lisen`", "`listen`"]);
+        check("\n[cache]\nsize = 1", &["line 3", "unknown field `size`", "`capacity`"]);
+        check("listen = ", &["line 1"]);
+        check("deadline = \"soon\"", &["deadline: \"soon\""]);
+        check("[cache]\ncapacity = \"lots\"", &["cache.capacity: \"lots\""]);
+        check("[cache]\ncapacity = -1", &["cache.capacity: "]);
+        check("[source.a]\nproject = \"p\"", &["[source.a]: kind is missing"]);
+        check("[source.a]\nkind = \"postgres\"", &["[source.a]: kind \"postgres\""]);
+        check("[source.a]\nkind = \"bigquery\"", &["[source.a]: ", "missing field `project`"]);
+        check("[source.a]\nkind = \"embedded\"\npath = \"x\"", &["[source.a]: ", "unknown field `path`", "`folder`"]);
+        check(&format!("{BIGQUERY}projcet = \"x\""), &["[source.a]: ", "unknown field `projcet`"]);
+        check(&format!("{BIGQUERY}login = \"me\""), &["[source.a]: login: give"]);
+        check(&format!("{BIGQUERY}login = {{ client_email = \"a\" }}"), &["login: ", "missing field `private_key`"]);
+        check(&format!("{BIGQUERY}priority = \"high\""), &["priority \"high\""]);
+        check(&format!("{BIGQUERY}storage_read_above_rows = \"x\""), &["storage_read_above_rows takes"]);
+    }
+
+    #[test]
+    fn a_message_never_shows_a_line_that_may_hold_a_key() {
+        for text in [
+            "privat_key = \"s3cret\"",
+            "[source.a]\nkind = \"bigquery\"\nproject = \"p\"\nlogin = { client_email = \"a\", privat_key = \"s3cret\" }",
+            "[source.a]\nkind = \"bigquery\"\nproject = \"p\"\nlogin = { client_email = \"a\", private_key = \"s3cret\"",
+            "[source.a]\nprivate_key = \"s3cret",
+        ] {
+            let error = parse(text).unwrap_err();
+            assert!(!format!("{error:?}").contains("s3cret"), "{error:?}");
+        }
+        let config = parse(
+            "[source.a]\nkind = \"bigquery\"\nproject = \"p\"\nlogin = { client_email = \"a\", private_key = \"s3cret\" }",
+        );
+        assert!(!format!("{:?}", config.unwrap()).contains("s3cret"));
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_named() {
+        let error = Config::load(Some(Path::new("/nowhere/weir.toml"))).unwrap_err();
+        assert_eq!(error.kind(), Kind::NotFound);
+        assert!(error.message().contains("/nowhere/weir.toml"), "{error}");
+    }
+}

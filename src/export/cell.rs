@@ -1,0 +1,240 @@
+//! Cells as JSON text, and the names of their types.
+//!
+//! Integers are numbers (beyond 2^53 a reader must take care), NUMERIC and BIGNUMERIC texts, as
+//! `BigQuery`'s own JSON has them, so that no digit is lost; NaN and the infinities are texts,
+//! BYTES base64, times ISO 8601 (TIMESTAMP in UTC with a Z, DATETIME without one), STRUCT an
+//! object, ARRAY an array.
+
+use arrow::array::{
+    Array, AsArray, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Decimal256Array, Float64Array, Int64Array,
+    ListArray, RecordBatch, StringArray, StructArray, Time64MicrosecondArray, TimestampMicrosecondArray,
+};
+use arrow::datatypes::{
+    DataType, Date32Type, Decimal128Type, Decimal256Type, Field, Float64Type, Int64Type, Time64MicrosecondType,
+    TimeUnit, TimestampMicrosecondType,
+};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use chrono::{DateTime, NaiveDate, NaiveTime, SecondsFormat};
+use weir_plan::{Error, Result};
+
+/// Name of the metadata by which `BigQuery` tells its own text types from STRING.
+/// Source: <https://cloud.google.com/bigquery/docs/reference/storage/rpc/google.cloud.bigquery.storage.v1#arrowschema>.
+const EXTENSION: &str = "ARROW:extension:name";
+
+/// The `GoogleSQL` name of a column's type: `INT64`, `ARRAY<STRING>`, `STRUCT<slug STRING, ratio INT64>`.
+///
+/// # Errors
+/// `Internal` naming the column, for a type that no column has.
+pub(super) fn type_name(field: &Field) -> Result<String> {
+    let extension = field.metadata().get(EXTENSION).and_then(|name| name.strip_prefix("google:sqlType:"));
+    let name = match field.data_type() {
+        DataType::Utf8 => return Ok(extension.unwrap_or("STRING").to_ascii_uppercase()),
+        DataType::Null | DataType::Int64 => "INT64",
+        DataType::Float64 => "FLOAT64",
+        DataType::Boolean => "BOOL",
+        DataType::Binary => "BYTES",
+        DataType::Decimal128(..) => "NUMERIC",
+        DataType::Decimal256(..) => "BIGNUMERIC",
+        DataType::Date32 => "DATE",
+        DataType::Time64(TimeUnit::Microsecond) => "TIME",
+        DataType::Timestamp(TimeUnit::Microsecond, Some(_)) => "TIMESTAMP",
+        DataType::Timestamp(TimeUnit::Microsecond, None) => "DATETIME",
+        DataType::List(element) => return Ok(format!("ARRAY<{}>", type_name(element)?)),
+        DataType::Struct(fields) => {
+            let fields = fields.iter().map(|field| Ok(format!("{} {}", field.name(), type_name(field)?)));
+            return Ok(format!("STRUCT<{}>", fields.collect::<Result<Vec<_>>>()?.join(", ")));
+        }
+        other => return Err(foreign(field.name(), other)),
+    };
+    Ok(name.to_owned())
+}
+
+fn foreign(name: &str, data_type: &DataType) -> Error {
+    Error::internal(format!("column {name} has the Arrow type {data_type}, which no column of BigQuery has"))
+}
+
+/// The columns of a batch, ready to be written cell by cell.
+pub(super) fn columns(batch: &RecordBatch) -> Result<Vec<Column<'_>>> {
+    let fields = batch.schema_ref().fields();
+    batch.columns().iter().zip(fields).map(|(array, field)| Column::of(array.as_ref(), field)).collect()
+}
+
+/// One column.
+pub(super) struct Column<'a> {
+    array: &'a dyn Array,
+    cells: Cells<'a>,
+}
+
+enum Cells<'a> {
+    Null,
+    Int(&'a Int64Array),
+    Float(&'a Float64Array),
+    Bool(&'a BooleanArray),
+    Text(&'a StringArray),
+    Bytes(&'a BinaryArray),
+    Numeric(&'a Decimal128Array),
+    BigNumeric(&'a Decimal256Array),
+    Date(&'a Date32Array),
+    Time(&'a Time64MicrosecondArray),
+    Timestamp(&'a TimestampMicrosecondArray),
+    Datetime(&'a TimestampMicrosecondArray),
+    List(&'a ListArray, Box<Column<'a>>),
+    Struct(Vec<(Vec<u8>, Column<'a>)>),
+}
+
+impl<'a> Column<'a> {
+    fn of(array: &'a dyn Array, field: &Field) -> Result<Self> {
+        let cells = match array.data_type() {
+            DataType::Null => Cells::Null,
+            DataType::Int64 => Cells::Int(array.as_primitive::<Int64Type>()),
+            DataType::Float64 => Cells::Float(array.as_primitive::<Float64Type>()),
+            DataType::Boolean => Cells::Bool(array.as_boolean()),
+            DataType::Utf8 => Cells::Text(array.as_string()),
+            DataType::Binary => Cells::Bytes(array.as_binary()),
+            DataType::Decimal128(..) => Cells::Numeric(array.as_primitive::<Decimal128Type>()),
+            DataType::Decimal256(..) => Cells::BigNumeric(array.as_primitive::<Decimal256Type>()),
+            DataType::Date32 => Cells::Date(array.as_primitive::<Date32Type>()),
+            DataType::Time64(TimeUnit::Microsecond) => Cells::Time(array.as_primitive::<Time64MicrosecondType>()),
+            DataType::Timestamp(TimeUnit::Microsecond, zone) => {
+                let times = array.as_primitive::<TimestampMicrosecondType>();
+                if zone.is_some() { Cells::Timestamp(times) } else { Cells::Datetime(times) }
+            }
+            DataType::List(element) => {
+                let lists: &ListArray = array.as_list();
+                Cells::List(lists, Box::new(Self::of(lists.values().as_ref(), element)?))
+            }
+            DataType::Struct(fields) => {
+                let structs: &StructArray = array.as_struct();
+                let members = structs.columns().iter().zip(fields);
+                let members = members.map(|(array, field)| Ok((key(field.name())?, Self::of(array.as_ref(), field)?)));
+                Cells::Struct(members.collect::<Result<_>>()?)
+            }
+            other => return Err(foreign(field.name(), other)),
+        };
+        Ok(Self { array, cells })
+    }
+
+    /// Appends the cell of a row.
+    ///
+    /// # Errors
+    /// `Internal` for a time outside the calendar.
+    pub(super) fn write(&self, row: usize, out: &mut Vec<u8>) -> Result<()> {
+        if self.array.is_null(row) {
+            out.extend_from_slice(b"null");
+            return Ok(());
+        }
+        match &self.cells {
+            Cells::Null => out.extend_from_slice(b"null"),
+            Cells::Int(array) => json(out, &array.value(row))?,
+            Cells::Float(array) => float(out, array.value(row))?,
+            Cells::Bool(array) => out.extend_from_slice(if array.value(row) { b"true" } else { b"false" }),
+            Cells::Text(array) => json(out, array.value(row))?,
+            Cells::Bytes(array) => quoted(out, &BASE64.encode(array.value(row))),
+            Cells::Numeric(array) => quoted(out, shortest(&array.value_as_string(row))),
+            Cells::BigNumeric(array) => quoted(out, shortest(&array.value_as_string(row))),
+            Cells::Date(array) => {
+                let date = NaiveDate::from_epoch_days(array.value(row)).ok_or_else(|| outside("date"))?;
+                quoted(out, &date.to_string());
+            }
+            Cells::Time(array) => quoted(out, &time(array.value(row)).ok_or_else(|| outside("time"))?.to_string()),
+            Cells::Timestamp(array) => {
+                let datetime = DateTime::from_timestamp_micros(array.value(row)).ok_or_else(|| outside("timestamp"))?;
+                quoted(out, &datetime.to_rfc3339_opts(SecondsFormat::AutoSi, true));
+            }
+            Cells::Datetime(array) => {
+                let datetime = DateTime::from_timestamp_micros(array.value(row)).ok_or_else(|| outside("datetime"))?;
+                // chrono's `Debug` is ISO 8601 with a T; its `Display` has a space.
+                quoted(out, &format!("{:?}", datetime.naive_utc()));
+            }
+            Cells::List(array, elements) => list(array, elements, row, out)?,
+            Cells::Struct(members) => object(members.iter().map(|(key, column)| (&**key, column)), row, out)?,
+        }
+        Ok(())
+    }
+}
+
+fn list(array: &ListArray, elements: &Column<'_>, row: usize, out: &mut Vec<u8>) -> Result<()> {
+    let offsets = array.value_offsets();
+    let ends = usize::try_from(offsets[row]).ok().zip(usize::try_from(offsets[row + 1]).ok());
+    let (start, end) = ends.ok_or_else(|| Error::internal("an array's offset is negative"))?;
+    out.push(b'[');
+    for element in start..end {
+        if element > start {
+            out.push(b',');
+        }
+        elements.write(element, out)?;
+    }
+    out.push(b']');
+    Ok(())
+}
+
+/// Appends an object; keys come with quotes and colon, as [`key`] makes them.
+pub(super) fn object<'c>(
+    members: impl Iterator<Item = (&'c [u8], &'c Column<'c>)>,
+    row: usize,
+    out: &mut Vec<u8>,
+) -> Result<()> {
+    out.push(b'{');
+    for (at, (key, column)) in members.enumerate() {
+        if at > 0 {
+            out.push(b',');
+        }
+        out.extend_from_slice(key);
+        column.write(row, out)?;
+    }
+    out.push(b'}');
+    Ok(())
+}
+
+/// A name as the key of an object: `"name":`.
+pub(super) fn key(name: &str) -> Result<Vec<u8>> {
+    let mut key = Vec::new();
+    json(&mut key, name)?;
+    key.push(b':');
+    Ok(key)
+}
+
+/// Appends any value as JSON.
+pub(super) fn json<T: serde::Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) -> Result<()> {
+    serde_json::to_writer(out, value).map_err(|error| Error::internal("cannot write JSON").with_source(error))
+}
+
+/// Appends a text that needs no escape.
+fn quoted(out: &mut Vec<u8>, text: &str) {
+    out.push(b'"');
+    out.extend_from_slice(text.as_bytes());
+    out.push(b'"');
+}
+
+fn float(out: &mut Vec<u8>, value: f64) -> Result<()> {
+    if value.is_finite() {
+        return json(out, &value);
+    }
+    quoted(
+        out,
+        if value.is_nan() {
+            "NaN"
+        } else if value > 0.0 {
+            "Infinity"
+        } else {
+            "-Infinity"
+        },
+    );
+    Ok(())
+}
+
+/// A decimal without the zeros that its scale adds.
+fn shortest(decimal: &str) -> &str {
+    if decimal.contains('.') { decimal.trim_end_matches('0').trim_end_matches('.') } else { decimal }
+}
+
+fn time(micros: i64) -> Option<NaiveTime> {
+    let seconds = u32::try_from(micros.div_euclid(1_000_000)).ok()?;
+    let nanos = u32::try_from(micros.rem_euclid(1_000_000) * 1000).ok()?;
+    NaiveTime::from_num_seconds_from_midnight_opt(seconds, nanos)
+}
+
+fn outside(what: &str) -> Error {
+    Error::internal(format!("a {what} is outside the calendar"))
+}

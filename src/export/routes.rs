@@ -1,0 +1,162 @@
+//! The routes: decode, ask the engine, hand over to the reply.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{RawQuery, State};
+use axum::http::header::{CONTENT_TYPE, EXPECT};
+use axum::http::{HeaderMap, HeaderValue};
+use axum::response::{IntoResponse, Response};
+use axum::{Json, body::HttpBody as _};
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt as _;
+use serde_json::json;
+use weir_plan::{Error, Kind, Result};
+
+use super::Export;
+use super::fields::Fields;
+use super::format::Format;
+use super::problem::Problem;
+use super::reply::{self, header};
+use super::request::Request;
+use crate::engine::Door;
+
+type Reply = std::result::Result<Response, Problem>;
+
+/// How long the rest of a body that is too large is read and thrown away: a client that still
+/// sends when the connection closes sees a broken pipe in place of the answer.
+const LINGER: Duration = Duration::from_secs(5);
+
+/// The format may stand in the query string too, where it beats the body's.
+pub(super) async fn post_query(
+    State(export): State<Arc<Export>>,
+    headers: HeaderMap,
+    RawQuery(text): RawQuery,
+    body: Body,
+) -> Reply {
+    let mut beside = Fields::from_query_string(&text.unwrap_or_default(), &["format"])?;
+    let format = beside.parsed("format", Format::parse)?;
+    let body = read(body, &headers, export.settings.largest_body).await?;
+    let request = Request::from_json(&body, export.app.clock().now(), export.settings.deadline)?;
+    query(&export, &headers, Request { format: format.or(request.format), ..request }).await
+}
+
+pub(super) async fn get_query(
+    State(export): State<Arc<Export>>,
+    headers: HeaderMap,
+    RawQuery(text): RawQuery,
+) -> Reply {
+    query(&export, &headers, of_query_string(&export, text)?).await
+}
+
+/// Answers a query. The format is settled first: an answer that nobody can read must not be billed.
+async fn query(export: &Export, headers: &HeaderMap, request: Request) -> Reply {
+    let format = match request.format {
+        Some(format) => format,
+        None => Format::accepted(header(headers, "accept").as_deref())?,
+    };
+    let engine = export.app.source(request.source.as_deref())?;
+    let answer = engine.answer(&request.query, Door::Export).await?;
+    Ok(reply::reply(&engine, &answer, format, headers)?)
+}
+
+pub(super) async fn post_explain(State(export): State<Arc<Export>>, headers: HeaderMap, body: Body) -> Reply {
+    let body = read(body, &headers, export.settings.largest_body).await?;
+    let request = Request::from_json(&body, export.app.clock().now(), export.settings.deadline)?;
+    explain(&export, request).await
+}
+
+pub(super) async fn get_explain(State(export): State<Arc<Export>>, RawQuery(text): RawQuery) -> Reply {
+    explain(&export, of_query_string(&export, text)?).await
+}
+
+async fn explain(export: &Export, request: Request) -> Reply {
+    let engine = export.app.source(request.source.as_deref())?;
+    let deadline = request.query.deadline;
+    let explanation = tokio::time::timeout(deadline, engine.explain(&request.query))
+        .await
+        .map_err(|_| Error::new(Kind::Timeout, format!("no dry run within {} s; ask again", deadline.as_secs())))?;
+    Ok(Json(explanation?).into_response())
+}
+
+pub(super) async fn purge(State(export): State<Arc<Export>>, headers: HeaderMap, body: Body) -> Reply {
+    let body = read(body, &headers, export.settings.largest_body).await?;
+    let body: &[u8] = if body.trim_ascii().is_empty() { b"{}" } else { &body };
+    let source = Fields::from_json(body, &["source"])?.text("source")?;
+    let generation = export.app.source(source.as_deref())?.purge();
+    tracing::info!(source, generation, "the stored answers of a source were purged");
+    Ok(Json(json!({"generation": generation})).into_response())
+}
+
+pub(super) async fn health() -> &'static str {
+    "ok\n"
+}
+
+/// Ready means: there is a source to ask, and the process is not about to end. Whether `BigQuery`
+/// answers is not asked; a restart would not mend it.
+pub(super) async fn ready(State(export): State<Arc<Export>>) -> Reply {
+    if export.settings.stop.is_cancelled() {
+        return Err(Error::new(Kind::Overloaded, "about to end").into());
+    }
+    let sources = export.app.source_names();
+    if sources.is_empty() {
+        let message = "no source is configured; add one to the configuration file";
+        return Err(Error::new(Kind::Overloaded, message).into());
+    }
+    Ok(Json(json!({"ready": true, "sources": sources})).into_response())
+}
+
+pub(super) async fn metrics(State(export): State<Arc<Export>>) -> Reply {
+    let text = export.app.metrics().text()?;
+    let content_type = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+    Ok(([(CONTENT_TYPE, content_type)], text).into_response())
+}
+
+fn of_query_string(export: &Export, text: Option<String>) -> Result<Request> {
+    Request::from_query_string(&text.unwrap_or_default(), export.app.clock().now(), export.settings.deadline)
+}
+
+/// Reads a body of at most `limit` bytes.
+///
+/// # Errors
+/// `TooLarge` over the limit; `ClientGone` if the caller stops sending.
+async fn read(mut body: Body, headers: &HeaderMap, limit: usize) -> Result<Bytes> {
+    let announced = body.size_hint().lower();
+    let mut read = BytesMut::new();
+    if announced <= limit as u64 {
+        while let Some(piece) = next(&mut body).await? {
+            if read.len() + piece.len() > limit {
+                return Err(refuse(body, limit).await);
+            }
+            read.extend_from_slice(&piece);
+        }
+        return Ok(read.freeze());
+    }
+    // With `Expect` the caller waits for our word before it sends anything.
+    Err(if headers.contains_key(EXPECT) { over(limit) } else { refuse(body, limit).await })
+}
+
+/// The next piece of a body; trailers are skipped.
+async fn next(body: &mut Body) -> Result<Option<Bytes>> {
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| {
+            Error::new(Kind::ClientGone, "the caller left before the end of the body").with_source(error)
+        })?;
+        if let Ok(piece) = frame.into_data() {
+            return Ok(Some(piece));
+        }
+    }
+    Ok(None)
+}
+
+async fn refuse(mut body: Body, limit: usize) -> Error {
+    let rest = async { while matches!(next(&mut body).await, Ok(Some(_))) {} };
+    // Whether the rest came in time or not, the answer is the same.
+    let _ = tokio::time::timeout(LINGER, rest).await;
+    over(limit)
+}
+
+fn over(limit: usize) -> Error {
+    Error::new(Kind::TooLarge, format!("the body is larger than {limit} bytes"))
+}

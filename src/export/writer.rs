@@ -1,0 +1,168 @@
+//! Writes an answer's batches in a format, piece by piece.
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use arrow::ipc::writer::StreamWriter;
+use bytes::Bytes;
+use serde_json::json;
+use weir_plan::{Error, Result};
+
+use super::cell::{self, columns, key, type_name};
+use super::encoding::{Compressor, Encoding};
+use super::format::Format;
+use crate::batches::Batches;
+
+/// Rows of a piece of a streamed body: enough that the work for a piece (about a millisecond)
+/// outweighs its frame, few enough that other requests get their turn.
+const PIECE_ROWS: usize = 4096;
+
+/// Writes one answer; what is written is taken with [`Writer::take`].
+pub(super) enum Writer {
+    Arrow(Box<StreamWriter<Vec<u8>>>),
+    Json { out: Vec<u8>, first: bool },
+    Ndjson { out: Vec<u8>, keys: Vec<Vec<u8>> },
+}
+
+impl Writer {
+    /// Writes the beginning: the schema, where the format has one.
+    ///
+    /// # Errors
+    /// `Internal` for a column of a type that no column has.
+    pub(super) fn new(format: Format, schema: &SchemaRef) -> Result<Self> {
+        match format {
+            Format::Arrow => Ok(Self::Arrow(Box::new(StreamWriter::try_new(Vec::new(), schema).map_err(unwritable)?))),
+            Format::Json => {
+                let fields = schema.fields().iter();
+                let fields = fields.map(|field| Ok(json!({"name": field.name(), "type": type_name(field)?})));
+                let mut out = b"{\"columns\":".to_vec();
+                cell::json(&mut out, &fields.collect::<Result<Vec<_>>>()?)?;
+                out.extend_from_slice(b",\"rows\":[");
+                Ok(Self::Json { out, first: true })
+            }
+            Format::Ndjson => {
+                let keys = schema.fields().iter().map(|field| key(field.name())).collect::<Result<_>>()?;
+                Ok(Self::Ndjson { out: Vec::new(), keys })
+            }
+        }
+    }
+
+    /// Writes the rows of a batch.
+    ///
+    /// # Errors
+    /// `Internal` for a cell that cannot be written.
+    pub(super) fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+        match self {
+            Self::Arrow(stream) => stream.write(batch).map_err(unwritable),
+            Self::Json { out, first } => {
+                let columns = columns(batch)?;
+                for row in 0..batch.num_rows() {
+                    out.extend_from_slice(if *first { b"[" } else { b",[" });
+                    *first = false;
+                    for (at, column) in columns.iter().enumerate() {
+                        if at > 0 {
+                            out.push(b',');
+                        }
+                        column.write(row, out)?;
+                    }
+                    out.push(b']');
+                }
+                Ok(())
+            }
+            Self::Ndjson { out, keys } => {
+                let columns = columns(batch)?;
+                for row in 0..batch.num_rows() {
+                    cell::object(keys.iter().map(Vec::as_slice).zip(&columns), row, out)?;
+                    out.push(b'\n');
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Writes the end.
+    ///
+    /// # Errors
+    /// `Internal` if Arrow refuses.
+    pub(super) fn finish(&mut self) -> Result<()> {
+        match self {
+            Self::Arrow(stream) => stream.finish().map_err(unwritable),
+            Self::Json { out, .. } => {
+                out.extend_from_slice(b"]}\n");
+                Ok(())
+            }
+            Self::Ndjson { .. } => Ok(()),
+        }
+    }
+
+    /// Takes what was written since the last time.
+    pub(super) fn take(&mut self) -> Vec<u8> {
+        match self {
+            Self::Arrow(stream) => std::mem::take(stream.get_mut()),
+            Self::Json { out, .. } | Self::Ndjson { out, .. } => std::mem::take(out),
+        }
+    }
+}
+
+fn unwritable(error: arrow::error::ArrowError) -> Error {
+    Error::internal("cannot write an Arrow stream").with_source(error)
+}
+
+/// A whole answer.
+///
+/// # Errors
+/// Those of [`Writer`].
+pub(super) fn whole(format: Format, batches: &Batches) -> Result<Vec<u8>> {
+    let mut writer = Writer::new(format, batches.schema())?;
+    for batch in batches {
+        writer.write(batch)?;
+    }
+    writer.finish()?;
+    Ok(writer.take())
+}
+
+/// An answer in compressed pieces, each made when it is asked for; after an error nothing follows.
+///
+/// # Errors
+/// Those of [`Writer::new`] and [`Compressor::new`]; later ones are items.
+pub(super) fn pieces(format: Format, encoding: Encoding, batches: &Batches) -> Result<Pieces> {
+    let writer = Writer::new(format, batches.schema())?;
+    let slices = batches.iter().flat_map(slices).collect::<Vec<_>>().into_iter();
+    Ok(Pieces { writer, compressor: Some(Compressor::new(encoding)?), slices })
+}
+
+/// The pieces of an answer.
+pub(super) struct Pieces {
+    writer: Writer,
+    /// Gone after the last piece and after an error.
+    compressor: Option<Compressor>,
+    slices: std::vec::IntoIter<RecordBatch>,
+}
+
+impl Pieces {
+    fn advance(&mut self, mut compressor: Compressor) -> Result<Bytes> {
+        if let Some(slice) = self.slices.next() {
+            self.writer.write(&slice)?;
+            let piece = compressor.write(self.writer.take())?;
+            self.compressor = Some(compressor);
+            return Ok(piece.into());
+        }
+        self.writer.finish()?;
+        let mut piece = compressor.write(self.writer.take())?;
+        piece.append(&mut compressor.finish()?);
+        Ok(piece.into())
+    }
+}
+
+impl Iterator for Pieces {
+    type Item = Result<Bytes>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let compressor = self.compressor.take()?;
+        Some(self.advance(compressor))
+    }
+}
+
+fn slices(batch: &RecordBatch) -> impl Iterator<Item = RecordBatch> {
+    let rows = batch.num_rows();
+    (0..rows).step_by(PIECE_ROWS).map(move |start| batch.slice(start, PIECE_ROWS.min(rows - start)))
+}
