@@ -15,6 +15,7 @@ use crate::cache::{Store, StoreSettings};
 use crate::clock::Clock;
 use crate::config::{BigQueryConfig, Config, SourceConfig};
 use crate::engine::{Engine, EngineSettings, Shared};
+use crate::flight::Flights;
 use crate::metrics::Metrics;
 use crate::source::Source;
 use crate::source::bigquery::BigQuery;
@@ -41,7 +42,12 @@ impl App {
     pub fn new(store: StoreSettings, clock: Arc<dyn Clock>, grace: Duration) -> Self {
         let metrics = Arc::new(Metrics::new());
         let store = Arc::new(Store::new(store, Arc::clone(&metrics)));
-        Self { shared: Shared { store, clock, metrics, grace }, sources: BTreeMap::new(), instances: Mutex::default() }
+        let flights = Arc::new(Flights::new(grace));
+        Self {
+            shared: Shared { store, clock, metrics, flights },
+            sources: BTreeMap::new(),
+            instances: Mutex::default(),
+        }
     }
 
     /// An app with the sources of a configuration.
@@ -142,7 +148,8 @@ impl App {
     pub async fn stop(&self) {
         let instances: Vec<_> =
             self.instances.lock().values().filter_map(|instance| instance.engine.get().cloned()).collect();
-        join_all(self.sources.values().chain(&instances).map(|engine| engine.stop())).await;
+        self.shared.flights.abort_all();
+        join_all(self.sources.values().chain(&instances).map(|engine| engine.source().settled())).await;
     }
 
     /// The metrics of the process.

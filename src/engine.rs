@@ -32,8 +32,8 @@ pub struct Shared {
     pub clock: Arc<dyn Clock>,
     /// The metrics.
     pub metrics: Arc<Metrics>,
-    /// How long a fetch goes on after its last caller left.
-    pub grace: Duration,
+    /// The running fetches: keys name the source, so that engines over the same source share them.
+    pub flights: Arc<Flights<Key, Arc<Stored>>>,
 }
 
 /// How an engine sends its jobs.
@@ -54,7 +54,6 @@ pub struct Engine {
     identity: String,
     settings: EngineSettings,
     shared: Shared,
-    flights: Flights<Key, Arc<Stored>>,
 }
 
 /// One segment of an answer, and how it was come by.
@@ -74,8 +73,7 @@ impl Engine {
             identity.project,
             identity.principal
         );
-        let flights = Flights::new(shared.grace);
-        Arc::new(Self { source, identity, settings, shared, flights })
+        Arc::new(Self { source, identity, settings, shared })
     }
 
     /// The source that is asked.
@@ -128,6 +126,7 @@ impl Engine {
             source: self.identity.clone(),
             location: self.source.identity().location.clone(),
             generation: self.shared.store.generation(&self.identity),
+            maximum_bytes_billed: self.settings.maximum_bytes_billed,
         };
         plan::plan(query, &context, now)
     }
@@ -207,13 +206,6 @@ impl Engine {
     /// Leaves every stored answer of this source behind; returns the new generation.
     pub fn purge(&self) -> u64 {
         self.shared.store.purge(&self.identity)
-    }
-
-    /// Ends all fetches and waits until their jobs' cancellations have been sent. For the end of the
-    /// process.
-    pub async fn stop(&self) {
-        self.flights.abort_all();
-        self.source.settled().await;
     }
 
     /// The answer's rows in an encoding of the caller's, made once for each content.

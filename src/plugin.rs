@@ -23,7 +23,7 @@ mod serve;
 mod settings;
 mod wide;
 
-pub use serve::{Host, serve};
+pub use serve::{Host, serve, serve_on};
 
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::Layer;

@@ -12,7 +12,8 @@ use crate::source::{Job, Outcome};
 impl Engine {
     /// Joins or starts the flight of a segment.
     pub(super) async fn fetch(self: &Arc<Self>, query: &Query, segment: &Segment) -> Landed<Arc<Stored>> {
-        self.flights
+        self.shared
+            .flights
             .join(segment.key.clone(), || {
                 let (engine, query, segment) = (Arc::clone(self), query.clone(), segment.clone());
                 async move { engine.fetch_and_keep(&query, &segment).await }
@@ -85,7 +86,6 @@ impl Engine {
             let slot = i64::try_from(segment.freshness.fresh_for.as_micros()).unwrap_or(i64::MAX).max(1);
             format!("weir_{}_{}", segment.key.short_hex(), now.floor(slot).seconds())
         };
-        let limits = [query.maximum_bytes_billed, self.settings.maximum_bytes_billed];
         Job {
             id,
             sql: segment.sql.clone(),
@@ -94,7 +94,7 @@ impl Engine {
             location: query.location.clone(),
             labels: query.labels.clone(),
             priority: self.settings.priority,
-            maximum_bytes_billed: limits.into_iter().flatten().min(),
+            maximum_bytes_billed: segment.maximum_bytes_billed,
             timeout: self.settings.job_timeout,
         }
     }

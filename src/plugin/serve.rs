@@ -62,17 +62,14 @@ pub async fn serve(app: Arc<App>, host: Host, shutdown: impl Future<Output = ()>
     let parent = parent();
     let listener = TcpListener::bind("127.0.0.1:0").await.map_err(|error| unavailable("the loopback", error))?;
     let address = listener.local_addr().map_err(|error| unavailable("the loopback", error))?;
-    let controller = Controller(Arc::new(Notify::new()));
-    let asked = Arc::clone(&controller.0);
-    let ended = async move {
+    say_hello(address).map_err(|error| unavailable("stdout", error))?;
+    serve_on(app, listener, async move {
         tokio::select! {
-            () = asked.notified() => tracing::debug!("the host asked for the end"),
             () = gone(parent) => tracing::warn!("the host is gone"),
             () = shutdown => tracing::debug!("shutdown"),
         }
-    };
-    say_hello(address).map_err(|error| unavailable("stdout", error))?;
-    run(app, controller, listener, ended).await
+    })
+    .await
 }
 
 fn check(host: &Host) -> Result<()> {
@@ -97,12 +94,20 @@ fn say_hello(address: SocketAddr) -> std::io::Result<()> {
     stdout.flush()
 }
 
-async fn run(
-    app: Arc<App>,
-    controller: Controller,
-    listener: TcpListener,
-    ended: impl Future<Output = ()> + Send,
-) -> Result<()> {
+/// Serves whoever connects to `listener` until one asks for the end or `shutdown` completes; without
+/// a handshake.
+///
+/// # Errors
+/// `Unavailable` if the connection fails.
+pub async fn serve_on(app: Arc<App>, listener: TcpListener, shutdown: impl Future<Output = ()> + Send) -> Result<()> {
+    let controller = Controller(Arc::new(Notify::new()));
+    let asked = Arc::clone(&controller.0);
+    let ended = async move {
+        tokio::select! {
+            () = asked.notified() => tracing::debug!("the host asked for the end"),
+            () = shutdown => {}
+        }
+    };
     // Without TCP_NODELAY some 3 % of calls take 40 ms longer (plugin contract, measured).
     let incoming = TcpIncoming::from_listener(listener, true, None)
         .map_err(|error| Error::new(Kind::Unavailable, "cannot listen to the host").with_source(Boxed(error)))?;

@@ -111,6 +111,8 @@ pub struct Segment {
     pub extent: Option<Extent>,
     /// Plain SQL for the source.
     pub sql: String,
+    /// Its job fails rather than bill more.
+    pub maximum_bytes_billed: Option<u64>,
     /// Its lifetimes.
     pub freshness: Freshness,
 }
@@ -135,6 +137,8 @@ pub struct Context {
     pub location: Option<String>,
     /// Count of purges; a new one leaves all stored answers behind.
     pub generation: u64,
+    /// The source's own limit of billed bytes for a job.
+    pub maximum_bytes_billed: Option<u64>,
 }
 
 /// Rows may still arrive for this long after their time; a range that ends later is open.
@@ -219,6 +223,7 @@ fn segment(
 ) -> Segment {
     let location = query.location.as_ref().or(context.location.as_ref());
     let parameters: Vec<_> = query.parameters.iter().collect();
+    let maximum_bytes_billed = [query.maximum_bytes_billed, context.maximum_bytes_billed].into_iter().flatten().min();
     let preimage = serde_json::json!({
         "format": FORMAT,
         "mode": "whole",
@@ -227,12 +232,12 @@ fn segment(
         "location": location,
         "default_dataset": query.default_dataset,
         "generation": context.generation,
-        "maximum_bytes_billed": query.maximum_bytes_billed,
+        "maximum_bytes_billed": maximum_bytes_billed,
         "parameters": parameters,
         "range": extent.map(|extent| [extent.start().micros(), extent.end().micros()]),
         "sql": expansion.sql,
     });
-    Segment { key: Key::new(preimage.to_string()), extent, sql: expansion.sql, freshness }
+    Segment { key: Key::new(preimage.to_string()), extent, sql: expansion.sql, maximum_bytes_billed, freshness }
 }
 
 #[cfg(test)]
@@ -283,7 +288,7 @@ mod tests {
         let base = query(FILTER, "2024-01-01", "2024-01-02");
         let key =
             |query: &Query, context: &Context| plan(query, context, at("2024-01-03")).unwrap().segments[0].key.clone();
-        let context = Context { source: "s".into(), location: None, generation: 0 };
+        let context = Context { source: "s".into(), ..Context::default() };
         let of_base = key(&base, &context);
         let changes: [fn(&mut Query); 6] = [
             |query| query.scope.0 = "other".into(),
@@ -305,6 +310,7 @@ mod tests {
             Context { source: "t".into(), ..context.clone() },
             Context { location: Some("US".into()), ..context.clone() },
             Context { generation: 1, ..context.clone() },
+            Context { maximum_bytes_billed: Some(1), ..context.clone() },
         ] {
             assert_ne!(key(&base, &other), of_base, "{other:?}");
         }

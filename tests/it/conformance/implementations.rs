@@ -16,7 +16,7 @@ use crate::support::emulator::{self, Emulator, PROJECT};
 use crate::support::python;
 
 /// A fake server over the embedded source, with pages so small that a few rows fill several.
-async fn fake() -> FakeServer {
+pub(crate) async fn fake() -> FakeServer {
     fake_with(FakeConfig { page_bytes: 1_000, ..FakeConfig::default() }).await
 }
 
@@ -28,15 +28,16 @@ async fn fake_with(config: FakeConfig) -> FakeServer {
     FakeServer::start(source, Arc::new(ManualClock::new(now)), config).await.unwrap()
 }
 
-async fn seeded_emulator() -> MutexGuard<'static, Emulator> {
+pub(crate) async fn seeded_emulator() -> MutexGuard<'static, Emulator> {
     static SEEDED: OnceCell<()> = OnceCell::const_new();
     let emulator = emulator::lease().await;
     SEEDED.get_or_init(|| seed(&emulator)).await;
     emulator
 }
 
-async fn client(rest_url: String, storage_url: String, storage_read_above_rows: Option<u64>) -> BigQuery {
-    let config = BigQueryConfig {
+/// The client's settings before a stand-in.
+pub(crate) fn config(rest_url: String, storage_url: String, storage_read_above_rows: Option<u64>) -> BigQueryConfig {
+    BigQueryConfig {
         login: Login::Anonymous,
         project: PROJECT.to_owned(),
         location: None,
@@ -46,8 +47,11 @@ async fn client(rest_url: String, storage_url: String, storage_read_above_rows: 
         priority: Priority::Interactive,
         storage_read_above_rows,
         job_timeout: None,
-    };
-    BigQuery::connect(&config).await.unwrap()
+    }
+}
+
+async fn client(rest_url: String, storage_url: String, storage_read_above_rows: Option<u64>) -> BigQuery {
+    BigQuery::connect(&config(rest_url, storage_url, storage_read_above_rows)).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,5 +11,8 @@ mod implementations;
 mod suite;
 mod tables;
 
+pub(crate) use dataset::NOW;
+pub(crate) use implementations::{config, fake, seeded_emulator};
+
 /// Names of the implementations, as in `cannot.toml`.
 const IMPLEMENTATIONS: [&str; 4] = ["embedded", "fake", "fake_storage_read", "bqemulator"];
