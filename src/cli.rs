@@ -24,7 +24,7 @@ use crate::telemetry;
 
 pub use process::run_plugin;
 
-/// One cached query engine over `BigQuery`: Grafana starts this program as a data source by itself;
+/// One cached query engine over BigQuery: Grafana starts this program as a data source by itself;
 /// the commands below run it without Grafana.
 #[derive(Debug, Parser)]
 #[command(name = "weir", version)]
