@@ -212,7 +212,7 @@ impl Engine {
     /// Ends all fetches and waits until their jobs' cancellations have been sent. For the end of the
     /// process.
     pub async fn stop(&self) {
-        self.flights.abort_all();
+        self.flights.abort_all().await;
         self.source.settled().await;
     }
 

@@ -53,7 +53,8 @@ fn generate(clock: &Arc<dyn Clock>, mut progress: impl FnMut(f64, &str)) -> Resu
     // Two weeks of enrollment make a panel worth looking at.
     let since = Timestamp::saturating(now.micros() - 14 * DAY);
     let experiments = synthetic.recipes().iter().filter(|recipe| recipe.is_live(now) && recipe.branches.len() > 1);
-    let recipe = experiments.filter(|recipe| recipe.start <= since).max_by(|a, b| a.enrollments.total_cmp(&b.enrollments));
+    let recipe =
+        experiments.filter(|recipe| recipe.start <= since).max_by(|a, b| a.enrollments.total_cmp(&b.enrollments));
     let recipe = recipe.ok_or_else(|| Error::new(Kind::Internal, "the generator made no live experiment"))?;
     Ok((Arc::new(embedded), recipe.slug.clone()))
 }
