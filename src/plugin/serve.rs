@@ -35,8 +35,9 @@ const MOST_REQUEST_BYTES: usize = 16 * 1024 * 1024;
 /// The largest response, as large as gRPC in Go can read.
 const MOST_RESPONSE_BYTES: usize = i32::MAX as usize;
 
-/// How long answers may still take after the end was asked for: go-plugin kills after 2 s.
-const DRAIN: Duration = Duration::from_millis(1500);
+/// How long answers may still take after the end was asked for. go-plugin kills after 2 s, and the
+/// jobs that are left must be cancelled before that.
+const DRAIN: Duration = Duration::from_millis(1000);
 
 /// How often the host is looked for.
 const PARENT_CHECK: Duration = Duration::from_millis(500);
@@ -51,7 +52,7 @@ pub struct Host {
 }
 
 /// Serves a host until it asks for the end or is gone, or `shutdown` completes; answers that are
-/// under way then have 1.5 s. Writes the handshake, and nothing else, to stdout.
+/// under way then have 1 s. Writes the handshake, and nothing else, to stdout.
 ///
 /// # Errors
 /// `InvalidQuery` if the host does not speak our protocol version; `Unavailable` if the loopback

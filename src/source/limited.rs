@@ -85,17 +85,15 @@ impl Limited {
 
     async fn permit<'a>(&self, permits: &'a Semaphore) -> Result<SemaphorePermit<'a>> {
         let asked = Instant::now();
-        match timeout(self.limits.longest_wait, permits.acquire()).await {
-            Ok(Ok(permit)) => Ok(permit),
-            Ok(Err(_)) | Err(_) => {
-                let message = format!(
-                    "project {} has had all its calls in use for {} s; try again later",
-                    self.identity().project,
-                    asked.elapsed().as_secs()
-                );
-                Err(Error::new(Kind::Overloaded, message).with_retry_after(RETRY_AFTER))
-            }
+        if let Ok(Ok(permit)) = timeout(self.limits.longest_wait, permits.acquire()).await {
+            return Ok(permit);
         }
+        let message = format!(
+            "project {} has had all its calls in use for {} s; try again later",
+            self.identity().project,
+            asked.elapsed().as_secs()
+        );
+        Err(Error::new(Kind::Overloaded, message).with_retry_after(RETRY_AFTER))
     }
 
     /// How long to wait before the next try; `None` if there is none.
@@ -277,7 +275,7 @@ mod tests {
         let source = Scripted::failing([busy(600)]);
         let limited = Limited::new(Arc::clone(&source) as Arc<dyn Source>, Limits::default());
         let error = limited.dry_run(&Job::new("a", "SELECT 1")).await.unwrap_err();
-        assert_eq!((error.retry_after(), source.calls()), (Some(Duration::from_secs(600)), 1));
+        assert_eq!((error.retry_after(), source.calls()), (Some(Duration::from_mins(10)), 1));
     }
 
     #[tokio::test(start_paused = true)]

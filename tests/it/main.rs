@@ -1,1 +1,9 @@
-fn main() {}
+//! Weir's integration tests: one binary, so that it links once.
+//!
+//! `tests/run` sets up what they need (the Python environment of the outside judges) and runs them.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod conformance;
+mod export;
+mod support;

@@ -63,7 +63,7 @@ pub(super) struct Product {
     pub(super) apps: [App; 6],
 }
 
-/// Products; the shares are guesses by the number of recipes in Experimenter's list.
+/// Products; the shares are a guess.
 pub(super) const PRODUCTS: [Product; 10] = [
     Product { name: "firefox_desktop", weight: 0.60, apps: [TELEMETRY; 6] },
     Product { name: "fenix", weight: 0.17, apps: [2, 0, 1, 2, 2, 2] },

@@ -60,17 +60,8 @@ pub(super) struct Arrivals {
 
 impl Block {
     pub(super) fn new(fact: Fact, midnight: Timestamp, rows: RecordBatch, keys: Keys) -> Self {
-        let windows = keys.windows();
-        let tick = |(row, late): (u32, i64)| (row, windows.get(row as usize).map_or(0, |window| window + 1 + late));
         let parts = keys.runs.into_iter().map(|(app, run)| Part { app, run, types: None }).collect();
-        Self {
-            fact,
-            midnight,
-            rows,
-            parts,
-            late: keys.late.into_iter().map(tick).collect(),
-            duplicates: keys.duplicates,
-        }
+        Self { fact, midnight, rows, parts, late: keys.late, duplicates: keys.duplicates }
     }
 
     /// As [`Block::new`]; the rows of `telemetry` that have a branch are told by `firefox_desktop` too.

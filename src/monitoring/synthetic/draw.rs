@@ -19,7 +19,8 @@ pub(super) enum Purpose {
     Active = 4,
 }
 
-/// A sequence of draws.
+/// A sequence of draws. Logarithms and exponentials are the platform's, so that draws are equal on
+/// machines with the same mathematics library.
 pub(super) struct Draw(ChaCha8Rng);
 
 impl Draw {

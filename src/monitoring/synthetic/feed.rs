@@ -64,16 +64,7 @@ impl Synthetic {
         self.write_experiments(sink, now)?;
         let mut running = Running { now, pending: BTreeMap::new() };
         let days: Vec<NaiveDate> = self.first_day().iter_days().take_while(|day| *day <= now.date()).collect();
-        let workers = thread::available_parallelism().map_or(1, usize::from).min(4);
-        let mut done = 0;
-        for chunk in days.chunks(workers) {
-            let what = chunk.first().map_or_else(String::new, |day| format!("events of {day}"));
-            progress(Progress { fraction: real_count(done) / real_count(days.len()), what });
-            for (day, drawn) in chunk.iter().zip(self.draw_days(chunk, now)) {
-                self.fill(sink, *day, &drawn?, now, &mut running)?;
-            }
-            done += chunk.len();
-        }
+        self.fill_days(sink, &days, now, &mut running, progress)?;
         *state = State::Running(running);
         progress(Progress { fraction: 1.0, what: "ready".into() });
         Ok(())
@@ -128,17 +119,42 @@ impl Synthetic {
         days_before(now.date(), self.config.live_days.max(FEWEST_LIVE_DAYS) - 1).max(self.first_day())
     }
 
-    /// Draws the ended windows of some days, each in a thread.
-    fn draw_days(&self, days: &[NaiveDate], now: Timestamp) -> Vec<Result<Day>> {
-        let draw = |day: NaiveDate| {
-            let ended = block::tick(now) - block::tick(start_of(day));
-            self.windows.day(day, 0..ended.clamp(0, WINDOWS))
-        };
+    /// Puts days into empty tables, while threads draw the next ones.
+    fn fill_days(
+        &self,
+        sink: &dyn Sink,
+        days: &[NaiveDate],
+        now: Timestamp,
+        running: &mut Running,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<()> {
+        let threads = thread::available_parallelism().map_or(1, usize::from).min(4);
+        let mut done = 0;
         thread::scope(|scope| {
-            let threads: Vec<_> = days.iter().map(|day| scope.spawn(move || draw(*day))).collect();
-            let failed = || Error::internal("a thread that draws rows failed");
-            threads.into_iter().map(|thread| thread.join().unwrap_or_else(|_| Err(failed()))).collect()
+            let draw = |days: &[NaiveDate]| -> Vec<_> {
+                days.iter().copied().map(|day| (day, scope.spawn(move || self.draw_ended(day, now)))).collect()
+            };
+            let mut chunks = days.chunks(threads);
+            let mut drawing = chunks.next().map(draw);
+            while let Some(chunk) = drawing {
+                drawing = chunks.next().map(draw);
+                for (day, thread) in chunk {
+                    let what = format!("events of {day}");
+                    progress(Progress { fraction: real_count(done) / real_count(days.len()), what });
+                    let drawn =
+                        thread.join().map_err(|_| Error::internal(format!("drawing the rows of {day} failed")))?;
+                    self.fill(sink, day, &drawn?, now, running)?;
+                    done += 1;
+                }
+            }
+            Ok(())
         })
+    }
+
+    /// Draws the windows of a day that have ended.
+    fn draw_ended(&self, day: NaiveDate, now: Timestamp) -> Result<Day> {
+        let ended = block::tick(now) - block::tick(start_of(day));
+        self.windows.day(day, 0..ended.clamp(0, WINDOWS))
     }
 
     /// Puts a day into empty tables.

@@ -24,7 +24,7 @@ pub(super) struct Keys {
     experiment: Vec<u32>,
     branch: Vec<u32>,
     window_start: Vec<i64>,
-    /// Rows that arrive later than with their window, each with the windows it is late.
+    /// Rows that arrive later than with their window, each with the window (from the epoch) in which.
     pub(super) late: Vec<(u32, i64)>,
     /// Rows that live tables hold twice.
     pub(super) duplicates: Vec<u32>,
@@ -34,7 +34,7 @@ pub(super) struct Keys {
 
 impl Keys {
     pub(super) fn len(&self) -> usize {
-        self.experiment.len()
+        self.window_start.len()
     }
 
     /// Adds the key of a row and draws when it arrives, and whether twice.
@@ -43,7 +43,7 @@ impl Keys {
         let row = u32::try_from(position).unwrap_or(u32::MAX);
         let arrival = arrival(draw.bits());
         if arrival.late > 0 {
-            self.late.push((row, arrival.late));
+            self.late.push((row, window + 1 + arrival.late));
         }
         if arrival.twice {
             self.duplicates.push(row);
@@ -57,20 +57,15 @@ impl Keys {
         self.window_start.push(window * WINDOW);
     }
 
-    /// The columns experiment and branch, and the window's two ends.
-    fn columns(&self, dictionaries: &Dictionaries) -> Result<[ArrayRef; 4]> {
+    /// The columns experiment and branch, and the window's two ends; to be asked once.
+    fn columns(&mut self, dictionaries: &Dictionaries) -> Result<[ArrayRef; 4]> {
         let ends = self.window_start.iter().map(|start| start + WINDOW).collect();
         Ok([
-            lookup(&dictionaries.experiments, self.experiment.clone())?,
-            lookup(&dictionaries.branches, self.branch.clone())?,
-            timestamps(self.window_start.clone()),
+            lookup(&dictionaries.experiments, std::mem::take(&mut self.experiment))?,
+            lookup(&dictionaries.branches, std::mem::take(&mut self.branch))?,
+            timestamps(std::mem::take(&mut self.window_start)),
             timestamps(ends),
         ])
-    }
-
-    /// Start of each row's window, in windows from the epoch.
-    pub(super) fn windows(&self) -> Vec<i64> {
-        self.window_start.iter().map(|start| start / WINDOW).collect()
     }
 
     fn append(&mut self, other: Self) {
@@ -79,7 +74,7 @@ impl Keys {
         self.experiment.extend(other.experiment);
         self.branch.extend(other.branch);
         self.window_start.extend(other.window_start);
-        self.late.extend(other.late.into_iter().map(|(row, late)| (row + shift, late)));
+        self.late.extend(other.late.into_iter().map(|(row, tick)| (row + shift, tick)));
         self.duplicates.extend(other.duplicates.into_iter().map(|row| row + shift));
         self.runs.extend(other.runs.into_iter().map(|(app, run)| (app, run.start + offset..run.end + offset)));
     }

@@ -1,6 +1,7 @@
 //! What the tables hold, and how that changes as the clock moves.
 
 mod daily;
+mod embedded;
 mod memory;
 mod moving;
 mod shape;

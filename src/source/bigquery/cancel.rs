@@ -143,10 +143,10 @@ impl Drop for Guard {
             armed: false,
         };
         let cancel = async move {
-            if let Some(insert) = insert {
-                if let Ok(answer) = insert.await {
-                    guard.note(&answer);
-                }
+            if let Some(insert) = insert
+                && let Ok(answer) = insert.await
+            {
+                guard.note(&answer);
             }
             if guard.ours {
                 guard.cancel().await;
@@ -164,7 +164,7 @@ impl Guard {
         match tokio::time::timeout(CANCEL_TIMEOUT, self.rest.poke(&path, &query)).await {
             Ok(Ok(())) => tracing::debug!(%job, "cancelled a BigQuery job that nobody waits for"),
             Ok(Err(failure)) => {
-                tracing::warn!(%job, error = ?Error::from(failure), "a BigQuery job could not be cancelled")
+                tracing::warn!(%job, error = ?Error::from(failure), "a BigQuery job could not be cancelled");
             }
             Err(_) => tracing::warn!(%job, "a BigQuery job could not be cancelled in time"),
         }

@@ -124,34 +124,36 @@ impl Column {
     #[must_use]
     pub(super) fn append_text(&mut self, text: &str) -> bool {
         match &mut self.values {
-            Values::Int(builder) => text.parse().ok().map(|value| builder.append_value(value)),
-            Values::Float(builder) => text.parse().ok().map(|value| builder.append_value(value)),
+            Values::Int(builder) => push(text.parse().ok(), |value| builder.append_value(value)),
+            Values::Float(builder) => push(text.parse().ok(), |value| builder.append_value(value)),
             Values::Numeric(builder) => {
-                parse_decimal::<Decimal128Type>(text, 38, 9).ok().map(|value| builder.append_value(value))
+                push(parse_decimal::<Decimal128Type>(text, 38, 9).ok(), |value| builder.append_value(value))
             }
             Values::BigNumeric(builder) => {
-                parse_decimal::<Decimal256Type>(text, 76, 38).ok().map(|value| builder.append_value(value))
+                push(parse_decimal::<Decimal256Type>(text, 76, 38).ok(), |value| builder.append_value(value))
             }
-            Values::Bool(builder) => match text {
-                "true" | "TRUE" => Some(builder.append_value(true)),
-                "false" | "FALSE" => Some(builder.append_value(false)),
-                _ => None,
-            },
+            Values::Bool(builder) => {
+                let value = match text {
+                    "true" | "TRUE" => Some(true),
+                    "false" | "FALSE" => Some(false),
+                    _ => None,
+                };
+                push(value, |value| builder.append_value(value))
+            }
             Values::Text(builder) if self.sql_type == SqlType::TimestampRange => {
-                text::timestamp_range(text).map(|range| builder.append_value(range))
+                push(text::timestamp_range(text), |range| builder.append_value(range))
             }
-            Values::Text(builder) => Some(builder.append_value(text)),
+            Values::Text(builder) => push(Some(text), |text| builder.append_value(text)),
             Values::Bytes { builder, scratch } => {
                 scratch.clear();
-                STANDARD.decode_vec(text, scratch).ok().map(|()| builder.append_value(scratch))
+                push(STANDARD.decode_vec(text, scratch).ok(), |()| builder.append_value(scratch))
             }
-            Values::Timestamp(builder) => text::timestamp(text).map(|value| builder.append_value(value)),
-            Values::Datetime(builder) => text::datetime(text).map(|value| builder.append_value(value)),
-            Values::Date(builder) => text::date(text).map(|value| builder.append_value(value)),
-            Values::Time(builder) => text::time(text).map(|value| builder.append_value(value)),
-            Values::Struct { .. } | Values::List { .. } => None,
+            Values::Timestamp(builder) => push(text::timestamp(text), |value| builder.append_value(value)),
+            Values::Datetime(builder) => push(text::datetime(text), |value| builder.append_value(value)),
+            Values::Date(builder) => push(text::date(text), |value| builder.append_value(value)),
+            Values::Time(builder) => push(text::time(text), |value| builder.append_value(value)),
+            Values::Struct { .. } | Values::List { .. } => false,
         }
-        .is_some()
     }
 
     /// The finished array.
@@ -191,4 +193,9 @@ impl Column {
             }
         })
     }
+}
+
+/// Appends what was read; false if nothing was.
+fn push<T>(value: Option<T>, append: impl FnOnce(T)) -> bool {
+    value.map(append).is_some()
 }

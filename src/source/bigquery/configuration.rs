@@ -129,7 +129,7 @@ mod tests {
             location: Some("EU".to_owned()),
             maximum_bytes_billed: Some(100),
             priority: Priority::Interactive,
-            job_timeout: Some(Duration::from_secs(60)),
+            job_timeout: Some(Duration::from_mins(1)),
         }
     }
 

@@ -192,12 +192,12 @@ fn excerpt(body: &[u8]) -> String {
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Body {
-    Api { error: Status },
+    Api { error: ApiError },
     OAuth { error: String, error_description: Option<String> },
 }
 
 #[derive(Deserialize)]
-struct Status {
+struct ApiError {
     message: Option<String>,
     status: Option<String>,
     #[serde(default)]
@@ -222,7 +222,7 @@ mod tests {
     #[test]
     fn reasons_and_statuses_have_their_kinds() {
         let check = |status: u16, reason: &str, expected: Kind| {
-            assert_eq!(failure(status, reason).kind(), expected, "{status} {reason}")
+            assert_eq!(failure(status, reason).kind(), expected, "{status} {reason}");
         };
         check(400, "invalidQuery", Kind::InvalidQuery);
         check(400, "parseError", Kind::InvalidQuery);

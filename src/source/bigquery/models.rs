@@ -107,7 +107,8 @@ pub(super) struct Page {
     pub(super) job_complete: bool,
     #[serde(default, deserialize_with = "number")]
     pub(super) total_rows: Option<u64>,
-    pub(super) page_token: Option<String>,
+    #[serde(rename = "pageToken")]
+    pub(super) next: Option<String>,
     pub(super) schema: Option<TableSchema>,
     #[serde(default)]
     pub(super) errors: Vec<ErrorProto>,

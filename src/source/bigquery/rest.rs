@@ -28,7 +28,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The longest silence of a call: a page of results waits up to [`super::jobs::POLL`] and then
 /// arrives at its own speed.
-const READ_TIMEOUT: Duration = Duration::from_secs(60);
+const READ_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// The v2 API at one endpoint, under one login.
 pub(super) struct Rest {

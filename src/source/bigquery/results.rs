@@ -121,7 +121,7 @@ fn answer(mut page: Page, body: Bytes) -> Result<Answer, Failure> {
 }
 
 fn token_of(page: &Page) -> Option<String> {
-    page.page_token.clone().filter(|token| !token.is_empty())
+    page.next.clone().filter(|token| !token.is_empty())
 }
 
 async fn decode(body: Bytes, schema: Arc<TableSchema>, arrow: SchemaRef, first_row: u64) -> Result<RecordBatch> {

@@ -196,6 +196,7 @@ pub(super) fn arrow_schema(schema: &TableSchema) -> Result<SchemaRef> {
 mod tests {
     use super::*;
 
+    #[expect(clippy::needless_pass_by_value, reason = "JSON literals are passed as they are written")]
     fn schema(json: serde_json::Value) -> TableSchema {
         serde_json::from_value(serde_json::json!({"fields": json})).unwrap()
     }

@@ -120,7 +120,7 @@ impl Storage {
         let mut messages = self.client().read_rows(request).await.map_err(failure)?.into_inner();
         while let Some(message) = messages.message().await.map_err(failure)? {
             if let Some(read_rows_response::Rows::ArrowRecordBatch(batch)) = message.rows {
-                rows.push(batch.serialized_record_batch)?;
+                rows.push_batch(batch.serialized_record_batch)?;
             }
         }
         Ok(())
@@ -159,13 +159,17 @@ impl Rows {
         Ok(rows)
     }
 
+    /// Decodes a message, which is a whole batch.
+    fn push_batch(&mut self, message: Vec<u8>) -> Result<()> {
+        let before = self.batches.len();
+        self.push(message)?;
+        if self.batches.len() > before { Ok(()) } else { Err(not_arrow()) }
+    }
+
     fn push(&mut self, message: Vec<u8>) -> Result<()> {
         let mut buffer = Buffer::from_vec(message);
         while !buffer.is_empty() {
-            let batch = self.decoder.decode(&mut buffer).map_err(|error| {
-                Error::new(Kind::Unavailable, "a message of BigQuery's Storage Read API is not Arrow")
-                    .with_source(error)
-            })?;
+            let batch = self.decoder.decode(&mut buffer).map_err(|error| not_arrow().with_source(error))?;
             if let Some(batch) = batch {
                 self.received += batch.num_rows() as u64;
                 self.batches.push(conform(&batch, &self.schema)?);
@@ -173,6 +177,10 @@ impl Rows {
         }
         Ok(())
     }
+}
+
+fn not_arrow() -> Error {
+    Error::new(Kind::Unavailable, "a message of BigQuery's Storage Read API is not a whole Arrow batch")
 }
 
 fn failure(status: Status) -> Error {
@@ -185,4 +193,55 @@ fn failure(status: Status) -> Error {
     };
     let message = format!("BigQuery's Storage Read API answered {:?}: {}", status.code(), status.message());
     Error::new(kind, message).with_source(status)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    use arrow::array::Int64Array;
+    use arrow::ipc::writer::StreamWriter;
+
+    fn numbers(numbers: Vec<i64>) -> RecordBatch {
+        let column: arrow::array::ArrayRef = Arc::new(Int64Array::from(numbers));
+        RecordBatch::try_from_iter_with_nullable([("n", column, true)]).unwrap()
+    }
+
+    /// What a writer has written so far, cut at the ends of its messages.
+    fn messages(batches: &[RecordBatch]) -> Vec<Vec<u8>> {
+        let mut writer = StreamWriter::try_new(Vec::new(), &batches[0].schema()).unwrap();
+        let mut messages = vec![writer.get_ref().clone()];
+        for batch in batches {
+            let start = writer.get_ref().len();
+            writer.write(batch).unwrap();
+            messages.push(writer.get_ref()[start..].to_vec());
+        }
+        messages
+    }
+
+    #[test]
+    fn a_schema_with_an_end_mark_and_its_batches_are_one_stream() {
+        let batches = [numbers(vec![3, 1]), numbers(vec![2])];
+        let messages = messages(&batches);
+        for mark in [&[][..], &END_OF_STREAM] {
+            let schema = [&messages[0], mark].concat();
+            let mut rows = Rows::new(&schema, &batches[0].schema()).unwrap();
+            for message in &messages[1..] {
+                rows.push_batch(message.clone()).unwrap();
+            }
+            assert_eq!((rows.received, &rows.batches[..]), (3, &batches[..]));
+        }
+    }
+
+    #[test]
+    fn a_message_that_is_not_arrow_is_an_error() {
+        let batch = numbers(vec![1]);
+        let messages = messages(std::slice::from_ref(&batch));
+        let half = &messages[1][..messages[1].len() / 2];
+        for message in [b"not an arrow message at all", half, &END_OF_STREAM] {
+            let mut rows = Rows::new(&messages[0], &batch.schema()).unwrap();
+            assert_eq!(rows.push_batch(message.to_vec()).unwrap_err().kind(), Kind::Unavailable);
+        }
+    }
 }

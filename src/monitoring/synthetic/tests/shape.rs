@@ -131,5 +131,4 @@ fn a_full_day_has_the_contracts_size_and_rhythm() {
     };
     let ratio = exposures(15, 17) / exposures(3, 5);
     assert!((2.6..3.8).contains(&ratio), "busiest to quietest hours: {ratio}");
-    eprintln!("{bytes} bytes, fill {fill}, ratio {ratio}, {} rows", rows.num_rows());
 }

@@ -1,4 +1,5 @@
 //! Every type, as JSON and as the Storage Read API sends it, in one schema.
+#![expect(clippy::needless_pass_by_value, reason = "JSON literals are passed as they are written")]
 
 use std::sync::Arc;
 

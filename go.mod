@@ -1,0 +1,7 @@
+module github.com/mozilla/weir
+
+go 1.24
+
+tool github.com/magefile/mage
+
+require github.com/magefile/mage v1.17.2

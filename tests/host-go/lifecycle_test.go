@@ -1,0 +1,159 @@
+package hostgo
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/grafana/grafana-plugin-sdk-go/backend/grpcplugin"
+)
+
+// hostOf, when set, makes the test binary a host that starts the plugin, tells its process id, and
+// waits to be killed.
+const hostOf = "WEIR_TEST_HOST_OF"
+
+func TestMain(m *testing.M) {
+	if path := os.Getenv(hostOf); path != "" {
+		client := newClient(path, io.Discard)
+		if _, err := client.Client(); err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+		fmt.Println(client.ReattachConfig().Pid)
+		select {}
+	}
+	os.Exit(m.Run())
+}
+
+func TestTheHandshakeIsAllOfStdout(t *testing.T) {
+	cmd := exec.Command(binary(t))
+	cmd.Env = append(os.Environ(),
+		grpcplugin.MagicCookieKey+"="+grpcplugin.MagicCookieValue, "PLUGIN_PROTOCOL_VERSIONS=2", "PLUGIN_CLIENT_CERT=offered")
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewReader(stdout)
+	line, err := lines.ReadString('\n')
+	if err != nil {
+		t.Fatalf("no handshake: %v", err)
+	}
+	if !regexp.MustCompile(`^1\|2\|tcp\|127\.0\.0\.1:\d+\|grpc\n$`).MatchString(line) {
+		t.Errorf("handshake %q", line)
+	}
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	rest, err := io.ReadAll(lines)
+	if err != nil || len(rest) != 0 {
+		t.Errorf("after the handshake: %q, %v", rest, err)
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("after SIGTERM: %v", err)
+	}
+}
+
+func TestWithoutTheCookieItIsNoPlugin(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	output, _ := exec.CommandContext(ctx, binary(t), "--help").Output()
+	if strings.HasPrefix(string(output), "1|") {
+		t.Errorf("a handshake without a host: %q", output)
+	}
+}
+
+func TestAnotherProtocolVersionIsRefused(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, binary(t))
+	cmd.Env = append(os.Environ(), grpcplugin.MagicCookieKey+"="+grpcplugin.MagicCookieValue, "PLUGIN_PROTOCOL_VERSIONS=1")
+	output, err := cmd.CombinedOutput()
+	if err == nil || !strings.Contains(string(output), "protocol version") {
+		t.Errorf("%v: %s", err, output)
+	}
+}
+
+func TestTheEndComesInLessThanTwoSeconds(t *testing.T) {
+	h := launch(t)
+	bq := newBigQuery(t)
+	s := standIn(t, bq.url)
+	one(t, h.query(t, s.request(t, nil, panel{refID: "A", sql: "SELECT 1 AS n", format: 1}))["A"])
+	if took := kill(h); took > time.Second {
+		t.Errorf("idle: %s", took)
+	}
+
+	h = launch(t)
+	bq.hold()
+	jobs := len(bq.seenJobs())
+	go func() {
+		_, _ = h.data.QueryData(t.Context(), s.request(t, nil, panel{refID: "A", sql: busiest, format: 1}))
+	}()
+	eventually(t, "the job is sent", func() bool { return len(bq.seenJobs()) > jobs })
+	// go-plugin kills after 2 s, so that less means that the process ended by itself.
+	if took := kill(h); took >= 2*time.Second {
+		t.Errorf("with a query under way: %s", took)
+	}
+}
+
+func kill(h *host) time.Duration {
+	begin := time.Now()
+	h.client.Kill()
+	return time.Since(begin)
+}
+
+func TestTheProcessEndsWithItsHost(t *testing.T) {
+	test, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(test)
+	cmd.Env = append(os.Environ(), hostOf+"="+binary(t))
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	line, err := bufio.NewReader(stdout).ReadString('\n')
+	if err != nil {
+		t.Fatalf("the host did not start: %v", err)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(line))
+	if err != nil {
+		t.Fatalf("the host: %s", line)
+	}
+	if !alive(pid) {
+		t.Fatal("the plugin is not running")
+	}
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait()
+	eventually(t, "the plugin ends", func() bool { return !alive(pid) })
+}
+
+// alive says whether a process runs; one that nobody has waited for yet does not.
+func alive(pid int) bool {
+	if syscall.Kill(pid, 0) != nil {
+		return false
+	}
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return true
+	}
+	_, rest, found := strings.Cut(string(stat), ") ")
+	return !found || !strings.HasPrefix(rest, "Z")
+}
