@@ -148,7 +148,7 @@ impl App {
     pub async fn stop(&self) {
         let instances: Vec<_> =
             self.instances.lock().values().filter_map(|instance| instance.engine.get().cloned()).collect();
-        self.shared.flights.abort_all();
+        self.shared.flights.abort_all().await;
         join_all(self.sources.values().chain(&instances).map(|engine| engine.source().settled())).await;
     }
 

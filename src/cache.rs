@@ -191,8 +191,8 @@ impl Store {
         if let Some(bytes) = kept() {
             return Ok(bytes);
         }
-        let encoder = usize::try_from(content_id).unwrap_or_default() % ENCODERS;
-        let _encoding = self.encoders[encoder].lock();
+        let turn = usize::try_from(content_id).unwrap_or_default() % ENCODERS;
+        let _encoding = self.encoders[turn].lock();
         if let Some(bytes) = kept() {
             return Ok(bytes);
         }

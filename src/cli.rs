@@ -24,7 +24,7 @@ use crate::telemetry;
 
 pub use process::run_plugin;
 
-/// One cached query engine over `BigQuery`: Grafana starts this program as a data source by itself;
+/// One cached query engine over BigQuery: Grafana starts this program as a data source by itself;
 /// the commands below run it without Grafana.
 #[derive(Debug, Parser)]
 #[command(name = "weir", version)]
@@ -194,4 +194,4 @@ fn print(text: &str) -> Result<()> {
 
 /// Time that requests under way have at the end, and time for cancelling their jobs: together less
 /// than the 2 s after which a host kills.
-const DRAIN: (Duration, Duration) = (Duration::from_millis(1000), Duration::from_millis(700));
+const DRAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_millis(700));

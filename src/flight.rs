@@ -70,11 +70,17 @@ where
         Landed { result, joined }
     }
 
-    /// Ends every running flight; its callers get an error. For the end of the process.
-    pub fn abort_all(&self) {
-        let tasks: Vec<_> = self.running.lock().flights.values().map(|flight| flight.task.clone()).collect();
+    /// Ends every running flight, and waits until the started futures are dropped; callers get an
+    /// error. For the end of the process.
+    pub async fn abort_all(&self) {
+        let ending = |flight: &Flight<V>| (flight.task.clone(), flight.result.clone());
+        let ending: Vec<_> = self.running.lock().flights.values().map(ending).collect();
         // Without the lock: an aborted task takes itself off the map.
-        tasks.iter().for_each(AbortHandle::abort);
+        ending.iter().for_each(|(task, _)| task.abort());
+        for (_, mut result) in ending {
+            // The task owns the sender, and drops it after the future.
+            while result.changed().await.is_ok() {}
+        }
     }
 
     /// Number of running flights.

@@ -209,7 +209,7 @@ mod tests {
     fn an_empty_file_is_the_default() {
         let config = parse("").unwrap();
         assert_eq!(config.cache_capacity, 512 << 20);
-        assert_eq!(config.deadline, Duration::from_secs(60));
+        assert_eq!(config.deadline, Duration::from_mins(1));
         assert_eq!((config.listen, config.allow_anonymous, config.sources.len()), (None, false, 0));
         assert_eq!(Config::load(None).unwrap(), parse("").unwrap());
     }
@@ -242,7 +242,7 @@ mod tests {
         .unwrap();
         assert_eq!(config.listen.as_deref(), Some("0.0.0.0:80"));
         assert!(config.allow_anonymous);
-        assert_eq!(config.deadline, Duration::from_secs(120));
+        assert_eq!(config.deadline, Duration::from_mins(2));
         assert_eq!(config.cache_capacity, 1 << 30);
         assert_eq!(config.sources["local"], SourceConfig::Embedded("/data".into()));
         let expected = BigQueryConfig {
@@ -254,7 +254,7 @@ mod tests {
             maximum_bytes_billed: Some(10 << 30),
             priority: Priority::Batch,
             storage_read_above_rows: Some(7),
-            job_timeout: Some(Duration::from_secs(300)),
+            job_timeout: Some(Duration::from_mins(5)),
         };
         assert_eq!(config.sources["prod"], SourceConfig::BigQuery(expected));
     }

@@ -56,9 +56,9 @@ impl Format {
                 || format.media_types().iter().any(|media_type| media_type.eq_ignore_ascii_case(text))
         };
         Self::ALL.into_iter().find(named).ok_or_else(|| {
-            let names = Self::ALL.map(Self::name);
-            let hint = nearest(text, &names).map(|name| format!("; did you mean {name:?}?")).unwrap_or_default();
-            Error::invalid(format!("format {text:?} is none of {}{hint}", names.join(", ")))
+            let known = Self::ALL.map(Self::name);
+            let hint = nearest(text, &known).map(|name| format!("; did you mean {name:?}?")).unwrap_or_default();
+            Error::invalid(format!("format {text:?} is none of {}{hint}", known.join(", ")))
         })
     }
 
@@ -70,9 +70,9 @@ impl Format {
     pub(super) fn accepted(accept: Option<&str>) -> Result<Self> {
         let Some(accept) = accept.filter(|accept| !accept.trim().is_empty()) else { return Ok(Self::Json) };
         let ranges: Vec<_> = accept.split(',').enumerate().filter_map(|(at, range)| Range::parse(at, range)).collect();
-        let preferred = Self::ALL.into_iter().filter_map(|format| Some((format.wanted(&ranges)?, format)));
+        let candidates = Self::ALL.into_iter().filter_map(|format| Some((format.wanted(&ranges)?, format)));
         // Of equals the earlier in `ALL` wins: `min_by` keeps the first.
-        let best = preferred.min_by(|((a, at), _), ((b, bt), _)| b.total_cmp(a).then(at.cmp(bt)));
+        let best = candidates.min_by(|((a, at), _), ((b, bt), _)| b.total_cmp(a).then(at.cmp(bt)));
         best.map(|(_, format)| format).ok_or_else(|| {
             let known = Self::ALL.map(Self::media_type).join(", ");
             Error::new(Kind::NotAcceptable, format!("Accept {accept:?} allows none of {known}"))

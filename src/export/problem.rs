@@ -66,6 +66,7 @@ pub(super) async fn wrong_method(method: Method, uri: Uri) -> Response {
 }
 
 /// The answer after a panic, which is a defect: its text goes to the log alone.
+#[expect(clippy::needless_pass_by_value, reason = "the signature that tower-http asks for")]
 pub(super) fn panicked(panic: Box<dyn std::any::Any + Send>) -> Response {
     let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
     Problem(Error::new(Kind::Internal, format!("a handler panicked: {}", text.unwrap_or("no text")))).into_response()

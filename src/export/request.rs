@@ -27,7 +27,7 @@ const FIELDS: [&str; 13] = [
 ];
 
 /// The longest deadline that a caller may ask for.
-const LONGEST_DEADLINE: Duration = Duration::from_secs(3600);
+const LONGEST_DEADLINE: Duration = Duration::from_hours(1);
 
 /// A decoded request for an answer.
 #[derive(Debug)]

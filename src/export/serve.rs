@@ -50,13 +50,13 @@ pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToke
             tracing::debug!(?error, "a connection goes without TCP_NODELAY");
         }
     });
-    let server = axum::serve(listener, router).with_graceful_shutdown(stop.clone().cancelled_owned());
+    let serving = axum::serve(listener, router).with_graceful_shutdown(stop.clone().cancelled_owned());
     let late = async {
         stop.cancelled().await;
         tokio::time::sleep(drain).await;
     };
     tokio::select! {
-        served = server => {
+        served = serving => {
             served.map_err(|error| Error::new(Kind::Unavailable, "the listener failed").with_source(error))
         }
         () = late => {

@@ -25,6 +25,7 @@ use scripted::Scripted;
 
 /// A door, its source and its clock.
 struct Bench {
+    app: Arc<App>,
     router: Router,
     source: Arc<Scripted>,
     clock: Arc<ManualClock>,
@@ -46,7 +47,8 @@ fn bench_with(settings: ExportSettings) -> Bench {
     let source = Arc::new(Scripted::default());
     let mut app = App::new(StoreSettings::of(256 << 20), Arc::clone(&clock) as _, App::GRACE);
     app.add_source("only", Arc::clone(&source) as _, EngineSettings::default());
-    Bench { router: router(Arc::new(app), settings), source, clock }
+    let app = Arc::new(app);
+    Bench { router: router(Arc::clone(&app), settings), app, source, clock }
 }
 
 impl Bench {

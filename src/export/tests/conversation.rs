@@ -64,6 +64,17 @@ async fn a_deadline_is_a_timeout_and_the_job_goes_on_for_the_next_caller() {
     assert_eq!(bench.source.jobs(), 1);
 }
 
+#[tokio::test(start_paused = true)]
+async fn the_end_of_the_process_cancels_the_jobs_of_callers_who_still_wait() {
+    let bench = bench();
+    let (read, ()) = tokio::join!(bench.query("SELECT 'slow'", &[]), async {
+        settle().await;
+        bench.app.stop().await;
+    });
+    assert!(read.status.is_server_error());
+    assert_eq!((bench.source.jobs(), bench.source.cancelled()), (1, 1));
+}
+
 /// A door on a socket of its own.
 struct Open {
     address: SocketAddr,
@@ -151,7 +162,7 @@ async fn a_connection_that_is_dropped_ends_the_job_that_nobody_else_waits_for() 
 
 #[tokio::test]
 async fn a_stop_lets_requests_under_way_end_and_takes_no_more() {
-    let open = open(Duration::from_secs(60)).await;
+    let open = open(Duration::from_mins(1)).await;
     let request = tokio::spawn({
         let address = open.address;
         async move {

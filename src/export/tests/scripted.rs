@@ -143,7 +143,7 @@ fn torn() -> RecordBatch {
     let good = numbers(LARGE);
     let times = (0..LARGE).map(|row| if row == LARGE - 1 { i64::MAX } else { row });
     let times: ArrayRef = Arc::new(TimestampMicrosecondArray::from_iter_values(times).with_timezone("UTC"));
-    RecordBatch::try_new(good.schema(), vec![times, good.column(1).clone(), good.column(2).clone()]).unwrap()
+    RecordBatch::try_new(good.schema(), vec![times, Arc::clone(good.column(1)), Arc::clone(good.column(2))]).unwrap()
 }
 
 fn batch(fields: Vec<Field>, columns: Vec<ArrayRef>) -> RecordBatch {
