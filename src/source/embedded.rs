@@ -6,6 +6,7 @@ mod bill;
 mod calendar;
 mod catalog;
 mod errors;
+mod folder;
 mod functions;
 mod jobs;
 mod operators;

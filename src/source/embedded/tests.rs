@@ -3,6 +3,7 @@
 mod billing;
 mod boards;
 mod clauses;
+mod folder;
 mod functions;
 mod refusals;
 
