@@ -54,12 +54,18 @@ impl Embedded {
             match extension(path).as_deref() {
                 Some("parquet" | "csv" | "arrow") => tables.push(self.open_file(path)?),
                 Some("toml") if paths.iter().any(|data| is_data_of(path, data)) => {}
-                _ => tracing::warn!(file = %path.display(), "not a table: only .parquet, .csv and .arrow files are read"),
+                _ => {
+                    tracing::warn!(file = %path.display(), "not a table: only .parquet, .csv and .arrow files are read")
+                }
             }
         }
         tables.sort();
         if let Some(pair) = tables.windows(2).find(|pair| pair[0] == pair[1]) {
-            return Err(Error::invalid(format!("{} holds two files of the table {}; remove one", dir.display(), pair[0])));
+            return Err(Error::invalid(format!(
+                "{} holds two files of the table {}; remove one",
+                dir.display(),
+                pair[0]
+            )));
         }
         Ok(tables)
     }
@@ -67,7 +73,11 @@ impl Embedded {
     fn open_file(&self, path: &Path) -> Result<TableId> {
         let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
         let id: TableId = stem.parse().map_err(|error: Error| {
-            error.context(format!("{}: name the file project.dataset.table.{}", path.display(), extension(path).unwrap_or_default()))
+            error.context(format!(
+                "{}: name the file project.dataset.table.{}",
+                path.display(),
+                extension(path).unwrap_or_default()
+            ))
         })?;
         let batches = match extension(path).as_deref() {
             Some("csv") => csv::read(path)?,
@@ -131,7 +141,9 @@ fn partitioning(path: &Path, schema: &Schema) -> Result<Option<Partitioning>> {
 
 /// A well-known column, or the only one of its type, DATE before TIMESTAMP.
 fn guess(schema: &Schema) -> Option<Partitioning> {
-    let named = |name: &&str| schema.fields().iter().find(|field| field.name().eq_ignore_ascii_case(name) && is_day(field.data_type()));
+    let named = |name: &&str| {
+        schema.fields().iter().find(|field| field.name().eq_ignore_ascii_case(name) && is_day(field.data_type()))
+    };
     let only = |is_type: fn(&DataType) -> bool| {
         let mut fields = schema.fields().iter().filter(|field| is_type(field.data_type()));
         fields.next().filter(|_| fields.next().is_none())

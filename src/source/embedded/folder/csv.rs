@@ -6,7 +6,10 @@ use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Date32Array, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, Date32Array, Float64Array, Int64Array, RecordBatch, StringArray,
+    TimestampMicrosecondArray,
+};
 use arrow::compute::concat_batches;
 use arrow::csv::ReaderBuilder;
 use arrow::csv::reader::Format;
@@ -20,20 +23,30 @@ use crate::source::embedded::time_text;
 /// Reads a file into one batch.
 pub(super) fn read(path: &Path) -> Result<Vec<RecordBatch>> {
     let failed = |error: &dyn std::fmt::Display| {
-        Error::invalid(format!("{} is not a readable CSV file: {error}; it needs a header and as many cells in each row", path.display()))
+        Error::invalid(format!(
+            "{} is not a readable CSV file: {error}; it needs a header and as many cells in each row",
+            path.display()
+        ))
     };
     let open = || File::open(path).map_err(|error| unreadable(path, &error));
-    let (header, _) = Format::default().with_header(true).infer_schema(open()?, Some(0)).map_err(|error| failed(&error))?;
+    let (header, _) =
+        Format::default().with_header(true).infer_schema(open()?, Some(0)).map_err(|error| failed(&error))?;
     let names: Vec<_> = header.fields().iter().map(|field| Field::new(field.name(), DataType::Utf8, true)).collect();
     if names.is_empty() {
         return Ok(vec![]);
     }
     let schema = Arc::new(Schema::new(names));
-    let reader = ReaderBuilder::new(Arc::clone(&schema)).with_header(true).build(open()?).map_err(|error| failed(&error))?;
+    let reader =
+        ReaderBuilder::new(Arc::clone(&schema)).with_header(true).build(open()?).map_err(|error| failed(&error))?;
     let batches = reader.collect::<Result<Vec<_>, _>>().map_err(|error| failed(&error))?;
     let text = concat_batches(&schema, &batches).map_err(|error| failed(&error))?;
     let columns: Vec<ArrayRef> = text.columns().iter().map(|column| typed(column.as_string())).collect();
-    let fields: Vec<_> = schema.fields().iter().zip(&columns).map(|(field, column)| Field::new(field.name(), column.data_type().clone(), true)).collect();
+    let fields: Vec<_> = schema
+        .fields()
+        .iter()
+        .zip(&columns)
+        .map(|(field, column)| Field::new(field.name(), column.data_type().clone(), true))
+        .collect();
     let rows = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).map_err(|error| failed(&error))?;
     Ok(vec![rows])
 }

@@ -13,7 +13,9 @@ use super::unreadable;
 
 /// Reads a Parquet file.
 pub(super) fn parquet(path: &Path) -> Result<Vec<RecordBatch>> {
-    let failed = |error: &dyn std::fmt::Display| Error::invalid(format!("{} is not a readable Parquet file: {error}; write it anew", path.display()));
+    let failed = |error: &dyn std::fmt::Display| {
+        Error::invalid(format!("{} is not a readable Parquet file: {error}; write it anew", path.display()))
+    };
     let builder = ParquetRecordBatchReaderBuilder::try_new(open(path)?).map_err(|error| failed(&error))?;
     let schema = builder.schema().clone();
     let reader = builder.build().map_err(|error| failed(&error))?;
@@ -23,7 +25,9 @@ pub(super) fn parquet(path: &Path) -> Result<Vec<RecordBatch>> {
 
 /// Reads an Arrow IPC file, or an Arrow IPC stream.
 pub(super) fn arrow(path: &Path) -> Result<Vec<RecordBatch>> {
-    let failed = |error: &dyn std::fmt::Display| Error::invalid(format!("{} is not a readable Arrow IPC file: {error}; write it anew", path.display()));
+    let failed = |error: &dyn std::fmt::Display| {
+        Error::invalid(format!("{} is not a readable Arrow IPC file: {error}; write it anew", path.display()))
+    };
     let (schema, batches) = match FileReader::try_new_buffered(open(path)?, None) {
         Ok(reader) => (reader.schema(), reader.collect::<Result<Vec<_>, _>>()),
         Err(_) => {

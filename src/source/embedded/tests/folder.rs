@@ -53,7 +53,12 @@ async fn files_become_tables_of_normal_types() {
         assert_eq!(described.schema.field(2).data_type(), &DataType::Utf8, "{table}");
         place.check(&format!("SELECT SUM(Small) FROM `{table}` WHERE `when` < '2024-01-02'"), &["1"]).await;
     }
-    place.check("SELECT text, share, ok, day FROM p.d.d ORDER BY Small", &["a|0.5|true|2024-01-01", "NULL|1.0|false|NULL"]).await;
+    place
+        .check(
+            "SELECT text, share, ok, day FROM p.d.d ORDER BY Small",
+            &["a|0.5|true|2024-01-01", "NULL|1.0|false|NULL"],
+        )
+        .await;
 }
 
 #[tokio::test]
@@ -64,7 +69,9 @@ async fn partitioning_is_told_or_guessed() {
         let columns = names.iter().map(|name| (*name, Arc::new(Date32Array::from(vec![1, 2])) as Arc<dyn Array>));
         RecordBatch::try_from_iter(columns).unwrap()
     };
-    for (name, columns) in [("only", &["x"][..]), ("known", &["x", "submission_date"]), ("none", &["x", "y"]), ("told", &["x", "y"])] {
+    for (name, columns) in
+        [("only", &["x"][..]), ("known", &["x", "submission_date"]), ("none", &["x", "y"]), ("told", &["x", "y"])]
+    {
         write_parquet(&dir.path().join(format!("p.d.{name}.parquet")), &dates(columns));
     }
     fs::write(dir.path().join("p.d.told.toml"), "partition_column = \"y\"\npartition_unit = \"MONTH\"\n").unwrap();
