@@ -18,6 +18,7 @@ use serde::Deserialize;
 use weir_plan::{Error, Result, TableId};
 
 use super::{Embedded, TableSpec, types};
+use crate::clock::Clock;
 use crate::source::{PartitionUnit, Partitioning};
 
 /// Names by which tables are partitioned where no sidecar says so, the likeliest first.
@@ -38,6 +39,24 @@ fn by_day() -> PartitionUnit {
 }
 
 impl Embedded {
+    /// A place of a folder's tables, see [`Embedded::open_folder`]; jobs run in the first one's
+    /// project.
+    ///
+    /// # Errors
+    /// As [`Embedded::open_folder`], and `InvalidQuery` for a folder without data files.
+    pub fn of_folder(dir: &Path, clock: Arc<dyn Clock>) -> Result<Self> {
+        let first = paths(dir)?.into_iter().find(|path| is_data(path));
+        let Some(first) = first else {
+            let dir = dir.display();
+            return Err(Error::invalid(format!(
+                "folder {dir} holds no table; put project.dataset.table.parquet into it"
+            )));
+        };
+        let embedded = Self::at(&table_id(&first)?.project, Some(dir.display().to_string()), clock);
+        embedded.open_folder(dir)?;
+        Ok(embedded)
+    }
+
     /// Makes a table of each data file in a folder and names them, sorted. Other files are named in
     /// a warning. Blocks while it reads.
     ///
@@ -45,40 +64,27 @@ impl Embedded {
     /// `InvalidQuery` naming the first file that cannot be read or whose name is not
     /// `project.dataset.table`, and what to do about it.
     pub fn open_folder(&self, dir: &Path) -> Result<Vec<TableId>> {
-        let entries = fs::read_dir(dir).map_err(|error| unreadable(dir, &error))?;
-        let paths: std::io::Result<Vec<PathBuf>> = entries.map(|entry| entry.map(|entry| entry.path())).collect();
-        let mut paths = paths.map_err(|error| unreadable(dir, &error))?;
-        paths.sort();
+        let paths = paths(dir)?;
         let mut tables = Vec::new();
         for path in &paths {
             match extension(path).as_deref() {
-                Some("parquet" | "csv" | "arrow") => tables.push(self.open_file(path)?),
+                _ if is_data(path) => tables.push(self.open_file(path)?),
                 Some("toml") if paths.iter().any(|data| is_data_of(path, data)) => {}
                 _ => {
-                    tracing::warn!(file = %path.display(), "not a table: only .parquet, .csv and .arrow files are read")
+                    tracing::warn!(file = %path.display(), "not a table: only .parquet, .csv and .arrow files are read");
                 }
             }
         }
         tables.sort();
-        if let Some(pair) = tables.windows(2).find(|pair| pair[0] == pair[1]) {
-            return Err(Error::invalid(format!(
-                "{} holds two files of the table {}; remove one",
-                dir.display(),
-                pair[0]
-            )));
+        if let Some(twice) = tables.iter().zip(tables.iter().skip(1)).find_map(|(a, b)| (a == b).then_some(a)) {
+            let dir = dir.display();
+            return Err(Error::invalid(format!("{dir} holds two files of the table {twice}; remove one")));
         }
         Ok(tables)
     }
 
     fn open_file(&self, path: &Path) -> Result<TableId> {
-        let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
-        let id: TableId = stem.parse().map_err(|error: Error| {
-            error.context(format!(
-                "{}: name the file project.dataset.table.{}",
-                path.display(),
-                extension(path).unwrap_or_default()
-            ))
-        })?;
+        let id = table_id(path)?;
         let batches = match extension(path).as_deref() {
             Some("csv") => csv::read(path)?,
             Some("parquet") => files::parquet(path)?,
@@ -103,12 +109,32 @@ fn unreadable(path: &Path, error: &dyn std::fmt::Display) -> Error {
     Error::invalid(format!("cannot read {}: {error}; check that it is there, whole and readable", path.display()))
 }
 
+fn paths(dir: &Path) -> Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(dir).map_err(|error| unreadable(dir, &error))?;
+    let paths: std::io::Result<Vec<PathBuf>> = entries.map(|entry| entry.map(|entry| entry.path())).collect();
+    let mut paths = paths.map_err(|error| unreadable(dir, &error))?;
+    paths.sort();
+    Ok(paths)
+}
+
+fn table_id(path: &Path) -> Result<TableId> {
+    let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+    stem.parse().map_err(|error: Error| {
+        let extension = extension(path).unwrap_or_default();
+        error.context(format!("{}: name the file project.dataset.table.{extension}", path.display()))
+    })
+}
+
+fn is_data(path: &Path) -> bool {
+    matches!(extension(path).as_deref(), Some("parquet" | "csv" | "arrow"))
+}
+
 fn extension(path: &Path) -> Option<String> {
     path.extension().and_then(|extension| extension.to_str()).map(str::to_lowercase)
 }
 
 fn is_data_of(sidecar: &Path, data: &Path) -> bool {
-    data.file_stem() == sidecar.file_stem() && matches!(extension(data).as_deref(), Some("parquet" | "csv" | "arrow"))
+    data.file_stem() == sidecar.file_stem() && is_data(data)
 }
 
 fn normal(schema: &Schema) -> Arc<Schema> {

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::path::Path;
+use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::error::ArrowError;
@@ -17,7 +18,7 @@ pub(super) fn parquet(path: &Path) -> Result<Vec<RecordBatch>> {
         Error::invalid(format!("{} is not a readable Parquet file: {error}; write it anew", path.display()))
     };
     let builder = ParquetRecordBatchReaderBuilder::try_new(open(path)?).map_err(|error| failed(&error))?;
-    let schema = builder.schema().clone();
+    let schema = Arc::clone(builder.schema());
     let reader = builder.build().map_err(|error| failed(&error))?;
     let batches: Vec<_> = reader.collect::<Result<_, ArrowError>>().map_err(|error| failed(&error))?;
     Ok(if batches.is_empty() { vec![RecordBatch::new_empty(schema)] } else { batches })
@@ -28,12 +29,11 @@ pub(super) fn arrow(path: &Path) -> Result<Vec<RecordBatch>> {
     let failed = |error: &dyn std::fmt::Display| {
         Error::invalid(format!("{} is not a readable Arrow IPC file: {error}; write it anew", path.display()))
     };
-    let (schema, batches) = match FileReader::try_new_buffered(open(path)?, None) {
-        Ok(reader) => (reader.schema(), reader.collect::<Result<Vec<_>, _>>()),
-        Err(_) => {
-            let reader = StreamReader::try_new_buffered(open(path)?, None).map_err(|error| failed(&error))?;
-            (reader.schema(), reader.collect::<Result<Vec<_>, _>>())
-        }
+    let (schema, batches) = if let Ok(reader) = FileReader::try_new_buffered(open(path)?, None) {
+        (reader.schema(), reader.collect::<Result<Vec<_>, _>>())
+    } else {
+        let reader = StreamReader::try_new_buffered(open(path)?, None).map_err(|error| failed(&error))?;
+        (reader.schema(), reader.collect::<Result<Vec<_>, _>>())
     };
     let batches = batches.map_err(|error| failed(&error))?;
     Ok(if batches.is_empty() { vec![RecordBatch::new_empty(schema)] } else { batches })

@@ -9,7 +9,7 @@ use arrow::datatypes::{DataType, Field, Schema};
 use arrow::ipc::writer::{FileWriter, StreamWriter};
 use parquet::arrow::ArrowWriter;
 
-use super::{Place, at, id, types};
+use super::{Embedded, Place, at, id, types};
 use crate::source::{PartitionUnit, Source};
 
 fn rows() -> RecordBatch {
@@ -106,6 +106,12 @@ async fn a_bad_file_is_named_with_its_remedy() {
     check("p.d.good.csv", b"a\n1\n", "DIR holds two files of the table p.d.good");
     check("p.d.good.toml", b"partition = 1", "DIR/p.d.good.toml: ");
     check("p.d.good.toml", b"partition_column = \"nope\"", "table p.d.good has no column nope");
+    let dir = tempfile::tempdir().unwrap();
+    let clock = || Arc::clone(&Place::empty().clock) as Arc<dyn crate::clock::Clock>;
+    let error = Embedded::of_folder(dir.path(), clock()).unwrap_err();
+    assert!(error.message().contains("holds no table; put project.dataset.table.parquet into it"), "{error}");
+    write_parquet(&dir.path().join("q.d.good.parquet"), &empty);
+    assert_eq!(Embedded::of_folder(dir.path(), clock()).unwrap().identity().project, "q");
     let error = Place::empty().embedded.open_folder(Path::new("/nowhere/at/all")).unwrap_err();
     assert!(error.message().starts_with("cannot read /nowhere/at/all: "), "{error}");
 }
