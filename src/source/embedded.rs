@@ -6,6 +6,7 @@ mod bill;
 mod calendar;
 mod catalog;
 mod errors;
+mod folder;
 mod functions;
 mod jobs;
 mod operators;
@@ -97,21 +98,25 @@ impl fmt::Debug for Embedded {
         f.debug_struct("Embedded")
             .field("project", &self.inner.identity.project)
             .field("tables", &self.tables().len())
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 
 impl Embedded {
     /// An empty place whose jobs run in `project`.
     pub fn new(project: &str, clock: Arc<dyn Clock>) -> Self {
-        // Each place has its own tables: answers must not be shared with another one.
+        // Each place has its own tables: its answers must not be taken for another one's.
         static PLACES: AtomicU64 = AtomicU64::new(1);
-        let place = PLACES.fetch_add(1, Ordering::Relaxed);
+        Self::at(project, format!("memory:{}", PLACES.fetch_add(1, Ordering::Relaxed)), clock)
+    }
+
+    /// As [`Embedded::new`]; `endpoint` tells places of one project apart.
+    fn at(project: &str, endpoint: String, clock: Arc<dyn Clock>) -> Self {
         let identity = Identity {
             kind: "embedded",
             project: project.to_owned(),
             principal: "embedded".to_owned(),
-            endpoint: Some(format!("memory:{place}")),
+            endpoint: Some(endpoint),
             location: None,
         };
         let inner = Inner {
@@ -236,7 +241,7 @@ impl Embedded {
             .map_err(|error| errors::of(error, &words))?;
         let rows = collect(physical, state.task_ctx()).await.map_err(|error| errors::of(error, &words))?;
         let rows = rows.iter().filter(|rows| rows.num_rows() > 0).map(|rows| output::batch(rows, &schema));
-        let batches = Batches::new(schema.clone(), rows.collect::<Result<_>>()?)?;
+        let batches = Batches::new(Arc::clone(&schema), rows.collect::<Result<_>>()?)?;
         self.inner.runs.fetch_add(1, Ordering::Relaxed);
         self.inner.bytes_processed.fetch_add(bytes.processed, Ordering::Relaxed);
         self.inner.bytes_billed.fetch_add(bytes.billed, Ordering::Relaxed);

@@ -18,7 +18,7 @@ pub(super) fn of(error: DataFusionError, words: &Words) -> Error {
             Some(first) => of(first, words),
             None => Error::internal("the embedded engine failed without a reason"),
         },
-        DataFusionError::Shared(shared) => of_shared(&shared, words),
+        DataFusionError::Shared(shared) => of_shared(&shared),
         DataFusionError::SchemaError(error, _) => of_schema(&error, words),
         DataFusionError::NotImplemented(what) => {
             Error::invalid(format!("the embedded engine does not support this: {what}"))
@@ -59,14 +59,14 @@ fn of_message(message: String) -> Error {
 }
 
 /// Errors that several consumers of one input share cannot be taken apart; their text is kept.
-fn of_shared(error: &DataFusionError, words: &Words) -> Error {
+fn of_shared(error: &DataFusionError) -> Error {
     match error {
         DataFusionError::External(cause) => match cause.downcast_ref::<Error>() {
             Some(error) => error.clone(),
             None => Error::internal(cause.to_string()),
         },
-        DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => of_shared(inner, words),
-        DataFusionError::Shared(inner) => of_shared(inner, words),
+        DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => of_shared(inner),
+        DataFusionError::Shared(inner) => of_shared(inner),
         DataFusionError::Plan(message) | DataFusionError::Execution(message) => Error::invalid(message.clone()),
         DataFusionError::ArrowError(error, _) => match &**error {
             ArrowError::DivideByZero => Error::invalid("division by zero"),

@@ -101,9 +101,9 @@ impl Span<'_> {
         matches!(expr, Expr::Column(column) if column.name == self.column)
     }
 
-    fn may_compare(&self, subject: Subject, op: Operator, point: Option<i64>) -> bool {
+    fn may_compare(&self, subject: Subject, op: Operator, point: Point) -> bool {
         // A comparison with NULL, or of one, keeps nothing.
-        let (Some((first, last)), Some(point)) = (self.range, point) else {
+        let (Some((first, last)), Point(Some(point))) = (self.range, point) else {
             return matches!(op, Operator::IsDistinctFrom | Operator::IsNotDistinctFrom);
         };
         let (first, last) = match subject {
@@ -129,24 +129,19 @@ enum Subject {
     Date,
 }
 
-fn swapped(
-    subject: Option<Subject>,
-    op: Operator,
-    point: Option<Option<i64>>,
-) -> Option<(Subject, Operator, Option<i64>)> {
+fn swapped(subject: Option<Subject>, op: Operator, point: Option<Point>) -> Option<(Subject, Operator, Point)> {
     Some((subject?, op.swap()?, point?))
 }
 
-/// Microseconds of a constant time; the inner `None` is NULL, the outer one anything else.
-fn constant(expr: &Expr) -> Option<Option<i64>> {
+/// Microseconds of a constant time; `None` is NULL.
+#[derive(Clone, Copy)]
+struct Point(Option<i64>);
+
+fn constant(expr: &Expr) -> Option<Point> {
     match expr {
-        Expr::Literal(value, _) if value.is_null() => Some(None),
-        Expr::Literal(ScalarValue::Date32(Some(day)), _) => Some(Some(i64::from(*day) * DAY)),
-        Expr::Literal(ScalarValue::TimestampMicrosecond(point, _), _) => Some(*point),
-        Expr::Literal(ScalarValue::TimestampNanosecond(Some(point), _), _) if point % 1000 == 0 => {
-            Some(Some(point / 1000))
-        }
-        Expr::Literal(ScalarValue::TimestampMillisecond(Some(point), _), _) => point.checked_mul(1000).map(Some),
+        Expr::Literal(value, _) if value.is_null() => Some(Point(None)),
+        Expr::Literal(ScalarValue::Date32(Some(day)), _) => Some(Point(Some(i64::from(*day) * DAY))),
+        Expr::Literal(ScalarValue::TimestampMicrosecond(point, _), _) => Some(Point(*point)),
         _ => None,
     }
 }

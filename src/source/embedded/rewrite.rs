@@ -165,8 +165,8 @@ impl Rewriter<'_> {
                 CastKind::SafeCast | CastKind::TryCast => values::cast_with("$safe_cast_", &data_type, *expr)?,
             },
             Expr::Cast { .. } => return Err(unsupported("CAST with FORMAT")),
-            Expr::Extract { field, expr, .. } => extract(&field, *expr)?,
-            Expr::Between { expr, negated, low, high } => between(*expr, negated, *low, *high),
+            Expr::Extract { field, expr, .. } => extract(&field, *expr),
+            Expr::Between { expr, negated, low, high } => between(&expr, negated, *low, *high),
             Expr::BinaryOp { left, op, right } => match (op, *left, *right) {
                 (BinaryOperator::Plus, time, interval @ Expr::Interval(_))
                 | (BinaryOperator::Plus, interval @ Expr::Interval(_), time) => {
@@ -215,15 +215,17 @@ fn literal(value: Value) -> Result<Value> {
         V::SingleQuotedByteStringLiteral(bytes)
         | V::DoubleQuotedByteStringLiteral(bytes)
         | V::TripleSingleQuotedByteStringLiteral(bytes)
-        | V::TripleDoubleQuotedByteStringLiteral(bytes) => {
-            V::HexStringLiteral(bytes.bytes().map(|byte| format!("{byte:02x}")).collect())
-        }
+        | V::TripleDoubleQuotedByteStringLiteral(bytes) => V::HexStringLiteral(hex(bytes.as_bytes())),
         V::Placeholder(text) => return Err(unsupported(&format!("the positional parameter {text}; name it @name"))),
         other => other,
     })
 }
 
-fn extract(field: &DateTimeField, expr: Expr) -> Result<Expr> {
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"))
+}
+
+fn extract(field: &DateTimeField, expr: Expr) -> Expr {
     let (time, zone) = match expr {
         Expr::AtTimeZone { timestamp, time_zone } => (*timestamp, *time_zone),
         time => (time, text("")),
@@ -235,11 +237,11 @@ fn extract(field: &DateTimeField, expr: Expr) -> Result<Expr> {
         "datetime" => "$extract_datetime",
         _ => "$extract",
     };
-    Ok(call(name, [time, text(part), zone]))
+    call(name, [time, text(part), zone])
 }
 
 /// Two comparisons, which literals and pruning understand.
-fn between(expr: Expr, negated: bool, low: Expr, high: Expr) -> Expr {
+fn between(expr: &Expr, negated: bool, low: Expr, high: Expr) -> Expr {
     let compare = |op, bound| Expr::BinaryOp { left: Box::new(expr.clone()), op, right: Box::new(bound) };
     let both = Expr::BinaryOp {
         left: Box::new(compare(BinaryOperator::GtEq, low)),

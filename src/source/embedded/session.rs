@@ -68,10 +68,10 @@ struct Names<'a> {
 
 impl ContextProvider for Names<'_> {
     fn get_table_source(&self, name: TableReference) -> Result<Arc<dyn TableSource>> {
-        match self.tables.get(name.table()) {
-            Some(source) => Ok(Arc::clone(source)),
-            None => plan_err!("Table \"{name}\" must be qualified with a dataset (e.g. dataset.table)"),
+        if let Some(source) = self.tables.get(name.table()) {
+            return Ok(Arc::clone(source));
         }
+        plan_err!("Table \"{name}\" must be qualified with a dataset (e.g. dataset.table)")
     }
 
     fn create_cte_work_table(&self, name: &str, schema: SchemaRef) -> Result<Arc<dyn TableSource>> {

@@ -245,10 +245,10 @@ impl TableRows {
         if column.data_type() == field.data_type() {
             return Ok(Arc::clone(column));
         }
-        if types::name(column.data_type()).eq_ignore_ascii_case(&types::name(field.data_type())) {
-            if let Ok(column) = cast(column, field.data_type()) {
-                return Ok(column);
-            }
+        if types::name(column.data_type()).eq_ignore_ascii_case(&types::name(field.data_type()))
+            && let Ok(column) = cast(column, field.data_type())
+        {
+            return Ok(column);
         }
         Err(Error::invalid(format!(
             "table {}: column {} is {}, the rows have {}",

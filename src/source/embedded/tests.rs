@@ -3,6 +3,7 @@
 mod billing;
 mod boards;
 mod clauses;
+mod folder;
 mod functions;
 mod refusals;
 
@@ -18,7 +19,7 @@ use weir_plan::{Error, Kind, TableId, Timestamp};
 
 use super::{Embedded, TableSpec, types};
 use crate::batches::Batches;
-use crate::clock::ManualClock;
+use crate::clock::{Clock, ManualClock};
 use crate::source::{Job, PartitionUnit, Partitioning, Source};
 
 /// 2024-01-03 12:00 UTC.
@@ -41,7 +42,7 @@ struct Place {
 impl Place {
     fn empty() -> Self {
         let clock = Arc::new(ManualClock::new(at(NOW)));
-        let embedded = Embedded::new("p", clock.clone());
+        let embedded = Embedded::new("p", Arc::clone(&clock) as Arc<dyn Clock>);
         Self { clock, embedded }
     }
 

@@ -96,10 +96,7 @@ pub(super) fn of_sql(sql_type: &SqlType) -> Option<DataType> {
         SqlType::Datetime(_) => DATETIME,
         SqlType::Time(..) => TIME,
         SqlType::Timestamp(..) => timestamp(),
-        SqlType::Array(element) => match element {
-            sqlparser::ast::ArrayElemTypeDef::AngleBracket(element) => array(of_sql(element)?),
-            _ => return None,
-        },
+        SqlType::Array(sqlparser::ast::ArrayElemTypeDef::AngleBracket(element)) => array(of_sql(element)?),
         _ => return None,
     })
 }

@@ -73,6 +73,7 @@ fn spaced(time: DataType) -> Types {
     Some((vec![time.clone(), time.clone(), DataType::Int64, DataType::Utf8], array(time)))
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "the shape of an evaluation")]
 fn offsets(args: &Args) -> Result<ArrayRef> {
     let list = args.lists(0);
     let mut offsets = ListBuilder::new(Int64Builder::new());
@@ -99,10 +100,10 @@ fn element(args: &Args) -> Result<ArrayRef> {
     let mut elements = Vec::with_capacity(args.rows);
     for row in 0..args.rows {
         let found = match list(row).zip(position(row)) {
-            None => none.clone(),
+            None => Arc::clone(&none),
             Some((list, position)) => match usize::try_from(position - base).ok().filter(|index| *index < list.len()) {
                 Some(index) => list.slice(index, 1),
-                None if safe => none.clone(),
+                None if safe => Arc::clone(&none),
                 None => return Err(fail(format!("Array index {position} is out of bounds"))),
             },
         };
@@ -134,18 +135,18 @@ fn quantiles(args: &Args) -> Result<ArrayRef> {
     joined(&rows, &args.returns)
 }
 
-fn quantiles_of(list: &ArrayRef, count: i64) -> Result<Option<ArrayRef>> {
+fn quantiles_of(values: &ArrayRef, count: i64) -> Result<Option<ArrayRef>> {
     let Some(count) = u32::try_from(count).ok().filter(|count| *count > 0) else {
         return Err(fail("APPROX_QUANTILES takes a positive number of quantiles"));
     };
-    let sorted = sort_to_indices(list, Some(SortOptions { descending: false, nulls_first: false }), None)?;
-    let Some(last) = (list.len() - list.null_count()).checked_sub(1) else { return Ok(None) };
-    let last = u64::try_from(last).unwrap_or(u64::MAX);
+    let sorted = sort_to_indices(values, Some(SortOptions { descending: false, nulls_first: false }), None)?;
+    let Some(greatest) = (values.len() - values.null_count()).checked_sub(1) else { return Ok(None) };
+    let greatest = u64::try_from(greatest).unwrap_or(u64::MAX);
     let picks = (0..=u64::from(count)).map(|quantile| {
-        let index = (last * quantile + u64::from(count) / 2) / u64::from(count);
+        let index = (greatest * quantile + u64::from(count) / 2) / u64::from(count);
         sorted.value(usize::try_from(index).unwrap_or(usize::MAX))
     });
-    Ok(Some(take(list, &UInt32Array::from_iter_values(picks), None)?))
+    Ok(Some(take(values, &UInt32Array::from_iter_values(picks), None)?))
 }
 
 /// Fills ARRAYs row by row with `next`, which gives each value's successor.

@@ -178,16 +178,11 @@ impl Rewriter<'_> {
         }
         let count = args.len();
         match special(&name, args)? {
-            Some(Special::Is(expr)) => Ok(expr),
-            Some(Special::WrongArguments) => Err(wrong(&format!("does not take these {count} arguments"))),
+            Some(expr) => Ok(expr),
+            None if is_special(&name) => Err(wrong(&format!("does not take these {count} arguments"))),
             None => Err(unsupported()),
         }
     }
-}
-
-enum Special {
-    Is(Expr),
-    WrongArguments,
 }
 
 fn rename(function: &mut Function, name: &str) {
@@ -199,8 +194,8 @@ fn rename(function: &mut Function, name: &str) {
     function.name = ObjectName::from(ident);
 }
 
-/// Functions of a fixed shape.
-fn special(name: &str, args: Vec<Expr>) -> Result<Option<Special>> {
+/// Functions of a fixed shape; `None` for another name or other arguments.
+fn special(name: &str, args: Vec<Expr>) -> Result<Option<Expr>> {
     let expr = match (
         name,
         <[Expr; 1]>::try_from(args.clone()),
@@ -258,9 +253,9 @@ fn special(name: &str, args: Vec<Expr>) -> Result<Option<Special>> {
         ("generate_timestamp_array", _, _, Ok([first, last, interval])) => {
             spaced("$generate_timestamps", time(name, first)?, time(name, last)?, interval)?
         }
-        _ => return Ok(is_special(name).then_some(Special::WrongArguments)),
+        _ => return Ok(None),
     };
-    Ok(Some(Special::Is(expr)))
+    Ok(Some(expr))
 }
 
 /// Names of [`special`], to tell a wrong call from an unknown function.
@@ -461,7 +456,7 @@ fn array_agg(function: &mut Function, value: Expr, clauses: Vec<FunctionArgument
     for clause in clauses {
         match clause {
             FunctionArgumentClause::IgnoreOrRespectNulls(treatment) => {
-                ignores_nulls = treatment == NullTreatment::IgnoreNulls
+                ignores_nulls = treatment == NullTreatment::IgnoreNulls;
             }
             FunctionArgumentClause::Limit(count) => limit = Some(count),
             FunctionArgumentClause::OrderBy(order) => kept.push(FunctionArgumentClause::OrderBy(order)),

@@ -131,10 +131,10 @@ impl VisitorMut for Substitution<'_> {
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
         self.depth -= usize::from(hides_aliases(expr));
-        if self.depth == 0 {
-            if let Some((_, meant)) = self.aliases.iter().find(|(alias, _)| is_named(expr, alias)) {
-                *expr = Expr::Nested(Box::new(meant.clone()));
-            }
+        if self.depth == 0
+            && let Some((_, meant)) = self.aliases.iter().find(|(alias, _)| is_named(expr, alias))
+        {
+            *expr = Expr::Nested(Box::new(meant.clone()));
         }
         ControlFlow::Continue(())
     }

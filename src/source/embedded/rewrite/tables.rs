@@ -30,7 +30,7 @@ impl Rewriter<'_> {
                     return Err(unsupported("table hints"));
                 }
                 let parts = self.parts(name);
-                let last = parts.last().map(|part| ident(part.to_lowercase())).unwrap_or_else(|| ident(""));
+                let last = ident(parts.last().map_or_else(String::new, |part| part.to_lowercase()));
                 if let [only] = &*parts {
                     let folded = only.to_lowercase();
                     if self.scopes.iter().any(|scope| scope.has(&folded)) {
@@ -40,7 +40,7 @@ impl Rewriter<'_> {
                     }
                 }
                 let id = self.table_id(&parts)?;
-                (self.columns)(&id).map_err(|error| error)?;
+                (self.columns)(&id)?;
                 *name = ObjectName::from(ident(id.to_string()));
                 alias.get_or_insert_with(|| table_alias(last));
                 self.tables.insert(id);
@@ -94,15 +94,15 @@ impl Rewriter<'_> {
 
     fn table_id(&self, parts: &[String]) -> Result<TableId> {
         let id = match parts {
-            [table] => match self.default_dataset {
-                Some((project, dataset)) => TableId::new(project, dataset, table),
-                None => {
+            [table] => {
+                let Some((project, dataset)) = self.default_dataset else {
                     let place = self.words.place_of(&table.to_lowercase());
                     return Err(Error::invalid(format!(
                         "Table \"{table}\" must be qualified with a dataset (e.g. dataset.table){place}"
                     )));
-                }
-            },
+                };
+                TableId::new(project, dataset, table)
+            }
             [dataset, table] => TableId::new(self.project, dataset, table),
             [project, dataset, table] => TableId::new(project, dataset, table),
             _ => return Err(unsupported(&format!("the table name {}", parts.join(".")))),
