@@ -94,7 +94,10 @@ pub struct Bill {
 
 impl fmt::Debug for Embedded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Embedded").field("project", &self.inner.identity.project).field("tables", &self.tables().len()).finish()
+        f.debug_struct("Embedded")
+            .field("project", &self.inner.identity.project)
+            .field("tables", &self.tables().len())
+            .finish()
     }
 }
 
@@ -206,7 +209,8 @@ impl Embedded {
                 feed.advance(&embedded, now)?;
             }
             let inner = &embedded.inner;
-            let planned = planning::plan(&inner.session, &inner.catalog.snapshot(), &inner.identity.project, &job, now)?;
+            let planned =
+                planning::plan(&inner.session, &inner.catalog.snapshot(), &inner.identity.project, &job, now)?;
             Ok((planned, now))
         });
         planning.await.map_err(|error| Error::internal("planning broke off").with_source(error))?
@@ -217,11 +221,16 @@ impl Embedded {
         let (planned, now) = self.planned(job).await?;
         let Planned { plan, schema, bytes, words, .. } = planned;
         if let Some(limit) = job.maximum_bytes_billed.filter(|limit| bytes.billed > *limit) {
-            let message = format!("Query exceeded limit for bytes billed: {limit}. {} or higher required.", bytes.billed);
+            let message =
+                format!("Query exceeded limit for bytes billed: {limit}. {} or higher required.", bytes.billed);
             return Err(Error::new(Kind::TooExpensive, message));
         }
         let state = self.inner.session.state();
-        let physical = state.query_planner().create_physical_plan(&plan, state).await.map_err(|error| errors::of(error, &words))?;
+        let physical = state
+            .query_planner()
+            .create_physical_plan(&plan, state)
+            .await
+            .map_err(|error| errors::of(error, &words))?;
         let rows = collect(physical, state.task_ctx()).await.map_err(|error| errors::of(error, &words))?;
         let rows = rows.iter().filter(|rows| rows.num_rows() > 0).map(|rows| output::batch(rows, &schema));
         let batches = Batches::new(schema.clone(), rows.collect::<Result<_>>()?)?;

@@ -209,7 +209,11 @@ mod tests {
     #[test]
     fn differences_count_boundaries() {
         let check = |later: &str, earlier: &str, part: &str, expected: i64| {
-            assert_eq!(boundaries(at(later), at(earlier), Part::parse(part).unwrap()), Some(expected), "{later} {part}");
+            assert_eq!(
+                boundaries(at(later), at(earlier), Part::parse(part).unwrap()),
+                Some(expected),
+                "{later} {part}"
+            );
         };
         check("2024-01-01T00:00:00Z", "2023-12-31T23:59:59Z", "year", 1);
         check("2024-01-01T00:00:00Z", "2024-12-31T00:00:00Z", "quarter", -3);

@@ -56,5 +56,8 @@ impl Catalog {
 
 /// `BigQuery`'s words for an unknown table.
 pub(super) fn not_found(id: &TableId) -> Error {
-    Error::not_found(format!("Not found: Table {}:{}.{} was not found in location US", id.project, id.dataset, id.table))
+    Error::not_found(format!(
+        "Not found: Table {}:{}.{} was not found in location US",
+        id.project, id.dataset, id.table
+    ))
 }

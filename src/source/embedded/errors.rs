@@ -20,21 +20,26 @@ pub(super) fn of(error: DataFusionError, words: &Words) -> Error {
         },
         DataFusionError::Shared(shared) => of_shared(&shared, words),
         DataFusionError::SchemaError(error, _) => of_schema(&error, words),
-        DataFusionError::NotImplemented(what) => Error::invalid(format!("the embedded engine does not support this: {what}")),
+        DataFusionError::NotImplemented(what) => {
+            Error::invalid(format!("the embedded engine does not support this: {what}"))
+        }
         DataFusionError::Plan(message) | DataFusionError::Execution(message) => of_message(message),
         DataFusionError::SQL(error, _) => Error::invalid(format!("Syntax error: {error}")),
         DataFusionError::ArrowError(error, context) => match *error {
             ArrowError::DivideByZero => Error::invalid("division by zero"),
             ArrowError::ExternalError(cause) => match cause.downcast::<DataFusionError>() {
                 Ok(inner) => of(*inner, words),
-                Err(cause) => Error::internal("the embedded engine failed").with_source(ArrowError::ExternalError(cause)),
+                Err(cause) => {
+                    Error::internal("the embedded engine failed").with_source(ArrowError::ExternalError(cause))
+                }
             },
             error @ (ArrowError::CastError(_)
             | ArrowError::ParseError(_)
             | ArrowError::ComputeError(_)
             | ArrowError::ArithmeticOverflow(_)
             | ArrowError::InvalidArgumentError(_)) => Error::invalid(error.to_string()),
-            error => Error::internal("the embedded engine failed").with_source(DataFusionError::ArrowError(Box::new(error), context)),
+            error => Error::internal("the embedded engine failed")
+                .with_source(DataFusionError::ArrowError(Box::new(error), context)),
         },
         error @ DataFusionError::ResourcesExhausted(_) => {
             Error::new(Kind::Overloaded, "the query needs more memory than the embedded engine has").with_source(error)
@@ -75,15 +80,24 @@ fn of_schema(error: &SchemaError, words: &Words) -> Error {
     match error {
         SchemaError::FieldNotFound { field, valid_fields } => match &field.relation {
             Some(relation) if valid_fields.iter().any(|valid| valid.relation.as_ref() == Some(relation)) => {
-                Error::invalid(format!("Name {} not found inside {}{}", field.name, relation.table(), words.place_of(&field.name)))
+                Error::invalid(format!(
+                    "Name {} not found inside {}{}",
+                    field.name,
+                    relation.table(),
+                    words.place_of(&field.name)
+                ))
             }
-            Some(relation) => Error::invalid(format!("Unrecognized name: {}{}", relation.table(), words.place_of(relation.table()))),
+            Some(relation) => {
+                Error::invalid(format!("Unrecognized name: {}{}", relation.table(), words.place_of(relation.table())))
+            }
             None => Error::invalid(format!("Unrecognized name: {}{}", field.name, words.place_of(&field.name))),
         },
         SchemaError::AmbiguousReference { field } => {
             Error::invalid(format!("Column name {} is ambiguous{}", field.name, words.place_of(&field.name)))
         }
-        SchemaError::DuplicateQualifiedField { name, .. } | SchemaError::DuplicateUnqualifiedField { name } => duplicate(name),
+        SchemaError::DuplicateQualifiedField { name, .. } | SchemaError::DuplicateUnqualifiedField { name } => {
+            duplicate(name)
+        }
     }
 }
 

@@ -46,7 +46,11 @@ fn invalid(message: impl Into<String>) -> DataFusionError {
 }
 
 fn mismatch(op: &Op, left: &DataType, right: &DataType) -> DataFusionError {
-    invalid(format!("No matching signature for operator {op} for argument types: {}, {}", types::name(left), types::name(right)))
+    invalid(format!(
+        "No matching signature for operator {op} for argument types: {}, {}",
+        types::name(left),
+        types::name(right)
+    ))
 }
 
 /// Types that compare with each other.
@@ -105,9 +109,8 @@ pub(super) fn literal_as(expr: Expr, other: &DataType) -> Result<Expr> {
         DataType::Timestamp(_, None) => {
             time_text::parse_datetime(text).map(|micros| ScalarValue::TimestampMicrosecond(Some(micros), None))
         }
-        DataType::Timestamp(_, zone @ Some(_)) => {
-            time_text::parse_timestamp(text, None).map(|micros| ScalarValue::TimestampMicrosecond(Some(micros), zone.clone()))
-        }
+        DataType::Timestamp(_, zone @ Some(_)) => time_text::parse_timestamp(text, None)
+            .map(|micros| ScalarValue::TimestampMicrosecond(Some(micros), zone.clone())),
         DataType::Time64(_) => time_text::parse_time(text).map(|micros| ScalarValue::Time64Microsecond(Some(micros))),
         _ => return Ok(expr),
     };
@@ -116,15 +119,20 @@ pub(super) fn literal_as(expr: Expr, other: &DataType) -> Result<Expr> {
 
 fn arithmetic(expr: RawBinaryExpr, left: &DataType, right: &DataType) -> Result<PlannerResult<RawBinaryExpr>> {
     let is_number = |data_type| matches!(family(data_type), Family::Number | Family::Any);
-    let is_decimal = |data_type: &DataType| matches!(types::normal(data_type), DataType::Decimal128(..) | DataType::Decimal256(..));
+    let is_decimal =
+        |data_type: &DataType| matches!(types::normal(data_type), DataType::Decimal128(..) | DataType::Decimal256(..));
     match (&expr.op, left, right) {
         (Op::Plus | Op::Minus, DataType::Date32, number) if number.is_integer() => {
             let days = if expr.op == Op::Minus { Expr::Negative(Box::new(expr.right)) } else { expr.right };
             call("$add", vec![expr.left, days, lit("day")])
         }
-        (Op::Plus, number, DataType::Date32) if number.is_integer() => call("$add", vec![expr.right, expr.left, lit("day")]),
+        (Op::Plus, number, DataType::Date32) if number.is_integer() => {
+            call("$add", vec![expr.right, expr.left, lit("day")])
+        }
         (op, left, right) if !is_number(left) || !is_number(right) => Err(mismatch(op, left, right)),
-        (Op::Divide, left, right) if !is_decimal(left) && !is_decimal(right) => call("$divide", vec![expr.left, expr.right]),
+        (Op::Divide, left, right) if !is_decimal(left) && !is_decimal(right) => {
+            call("$divide", vec![expr.left, expr.right])
+        }
         _ => Ok(PlannerResult::Original(expr)),
     }
 }

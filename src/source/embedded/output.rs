@@ -35,7 +35,11 @@ pub(super) fn written_names(query: &Query, words: &Words) -> Option<Vec<String>>
 ///
 /// # Errors
 /// `InvalidQuery` for two columns of one name.
-pub(super) fn schema(planned: &Schema, written: Option<Vec<String>>, spellings: &HashMap<String, String>) -> Result<SchemaRef> {
+pub(super) fn schema(
+    planned: &Schema,
+    written: Option<Vec<String>>,
+    spellings: &HashMap<String, String>,
+) -> Result<SchemaRef> {
     let written = written.filter(|names| names.len() == planned.fields().len());
     let mut seen = HashSet::new();
     let mut fields = Vec::with_capacity(planned.fields().len());
@@ -59,7 +63,9 @@ fn spelled(name: &str, spellings: &HashMap<String, String>) -> String {
 fn spell_type(data_type: &DataType, spellings: &HashMap<String, String>) -> DataType {
     match data_type {
         DataType::Struct(fields) => {
-            let field = |field: &Arc<Field>| Field::new(spelled(field.name(), spellings), spell_type(field.data_type(), spellings), true);
+            let field = |field: &Arc<Field>| {
+                Field::new(spelled(field.name(), spellings), spell_type(field.data_type(), spellings), true)
+            };
             DataType::Struct(fields.iter().map(field).collect::<Fields>())
         }
         DataType::List(item) => types::array(spell_type(item.data_type(), spellings)),

@@ -37,7 +37,13 @@ pub(super) struct Planned {
 ///
 /// # Errors
 /// `InvalidQuery` and `NotFound` in `BigQuery`'s words.
-pub(super) fn plan(session: &Session, snapshot: &Snapshot, project: &str, job: &Job, now: Timestamp) -> Result<Planned> {
+pub(super) fn plan(
+    session: &Session,
+    snapshot: &Snapshot,
+    project: &str,
+    job: &Job,
+    now: Timestamp,
+) -> Result<Planned> {
     let default = job.default_dataset.as_deref().map(|name| name.rsplit_once('.').unwrap_or((project, name)));
     let mut planning = Planning::new(session, snapshot, now);
     let planned = planning.query(&job.sql, &job.parameters, project, default)?;

@@ -49,7 +49,8 @@ impl TableProvider for Provider {
         filters: &[Expr],
         _limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let batches = surviving(&self.0, filters).into_iter().flat_map(|(_, partition)| partition.batches().to_vec()).collect();
+        let batches =
+            surviving(&self.0, filters).into_iter().flat_map(|(_, partition)| partition.batches().to_vec()).collect();
         Ok(MemorySourceConfig::try_new_exec(&[batches], self.schema(), projection.cloned())?)
     }
 }

@@ -39,8 +39,12 @@ struct Span<'a> {
 impl Span<'_> {
     fn may_keep(&self, filter: &Expr) -> bool {
         match filter {
-            Expr::BinaryExpr(BinaryExpr { left, op: Operator::And, right }) => self.may_keep(left) && self.may_keep(right),
-            Expr::BinaryExpr(BinaryExpr { left, op: Operator::Or, right }) => self.may_keep(left) || self.may_keep(right),
+            Expr::BinaryExpr(BinaryExpr { left, op: Operator::And, right }) => {
+                self.may_keep(left) && self.may_keep(right)
+            }
+            Expr::BinaryExpr(BinaryExpr { left, op: Operator::Or, right }) => {
+                self.may_keep(left) || self.may_keep(right)
+            }
             Expr::BinaryExpr(BinaryExpr { left, op, right }) => {
                 if let Some((subject, point)) = self.subject(left).zip(constant(right)) {
                     self.may_compare(subject, *op, point)
@@ -57,7 +61,8 @@ impl Span<'_> {
             }
             Expr::InList(InList { expr, list, negated: false }) => {
                 let Some(subject) = self.subject(expr) else { return true };
-                list.iter().any(|item| constant(item).is_none_or(|point| self.may_compare(subject, Operator::Eq, point)))
+                list.iter()
+                    .any(|item| constant(item).is_none_or(|point| self.may_compare(subject, Operator::Eq, point)))
             }
             Expr::IsNull(expr) if self.is_column(expr) => self.range.is_none(),
             Expr::IsNotNull(expr) if self.is_column(expr) => self.range.is_some(),
@@ -76,7 +81,9 @@ impl Span<'_> {
             Expr::Cast(cast) => (&*cast.expr, cast.field.data_type().clone()),
             Expr::ScalarFunction(call) => match (call.func.name(), &*call.args) {
                 ("$cast_date" | "$date_in", [argument, ..]) => (argument, DataType::Date32),
-                ("$cast_timestamp" | "$cast_datetime", [argument, ..]) if self.is_date => return self.subject(argument),
+                ("$cast_timestamp" | "$cast_datetime", [argument, ..]) if self.is_date => {
+                    return self.subject(argument);
+                }
                 _ => return None,
             },
             Expr::Alias(alias) => return self.subject(&alias.expr),
@@ -122,7 +129,11 @@ enum Subject {
     Date,
 }
 
-fn swapped(subject: Option<Subject>, op: Operator, point: Option<Option<i64>>) -> Option<(Subject, Operator, Option<i64>)> {
+fn swapped(
+    subject: Option<Subject>,
+    op: Operator,
+    point: Option<Option<i64>>,
+) -> Option<(Subject, Operator, Option<i64>)> {
     Some((subject?, op.swap()?, point?))
 }
 
@@ -132,7 +143,9 @@ fn constant(expr: &Expr) -> Option<Option<i64>> {
         Expr::Literal(value, _) if value.is_null() => Some(None),
         Expr::Literal(ScalarValue::Date32(Some(day)), _) => Some(Some(i64::from(*day) * DAY)),
         Expr::Literal(ScalarValue::TimestampMicrosecond(point, _), _) => Some(*point),
-        Expr::Literal(ScalarValue::TimestampNanosecond(Some(point), _), _) if point % 1000 == 0 => Some(Some(point / 1000)),
+        Expr::Literal(ScalarValue::TimestampNanosecond(Some(point), _), _) if point % 1000 == 0 => {
+            Some(Some(point / 1000))
+        }
         Expr::Literal(ScalarValue::TimestampMillisecond(Some(point), _), _) => point.checked_mul(1000).map(Some),
         _ => None,
     }

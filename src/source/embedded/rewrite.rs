@@ -13,8 +13,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    AccessExpr, BinaryOperator, CastKind, CeilFloorKind, DateTimeField, Expr, Query, Select, Subscript, TableFactor, UnaryOperator,
-    Value, VisitMut, VisitorMut,
+    AccessExpr, BinaryOperator, CastKind, CeilFloorKind, DateTimeField, Expr, Query, Select, Subscript, TableFactor,
+    UnaryOperator, Value, VisitMut, VisitorMut,
 };
 use weir_plan::{Error, Parameter, Result, TableId, Timestamp};
 
@@ -106,7 +106,11 @@ impl VisitorMut for Rewriter<'_> {
         let ctes = ctes.map(|cte| cte.alias.name.value.clone()).collect();
         let recursive = query.with.as_ref().is_some_and(|with| with.recursive);
         self.scopes.push(Scope { ctes, recursive, planned: 0 });
-        if query.pipe_operators.is_empty() { ControlFlow::Continue(()) } else { ControlFlow::Break(unsupported("pipe syntax")) }
+        if query.pipe_operators.is_empty() {
+            ControlFlow::Continue(())
+        } else {
+            ControlFlow::Break(unsupported("pipe syntax"))
+        }
     }
 
     fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<Error> {
@@ -165,13 +169,21 @@ impl Rewriter<'_> {
             Expr::Between { expr, negated, low, high } => between(*expr, negated, *low, *high),
             Expr::BinaryOp { left, op, right } => match (op, *left, *right) {
                 (BinaryOperator::Plus, time, interval @ Expr::Interval(_))
-                | (BinaryOperator::Plus, interval @ Expr::Interval(_), time) => functions::shifted(time, interval, false)?,
-                (BinaryOperator::Minus, time, interval @ Expr::Interval(_)) => functions::shifted(time, interval, true)?,
+                | (BinaryOperator::Plus, interval @ Expr::Interval(_), time) => {
+                    functions::shifted(time, interval, false)?
+                }
+                (BinaryOperator::Minus, time, interval @ Expr::Interval(_)) => {
+                    functions::shifted(time, interval, true)?
+                }
                 (op, left, right) => Expr::BinaryOp { left: Box::new(left), op, right: Box::new(right) },
             },
             Expr::InUnnest { expr, array_expr, negated } => in_unnest(expr, *array_expr, negated),
-            Expr::Ceil { expr, field: CeilFloorKind::DateTimeField(DateTimeField::NoDateTime) } => call("ceil", [*expr]),
-            Expr::Floor { expr, field: CeilFloorKind::DateTimeField(DateTimeField::NoDateTime) } => call("floor", [*expr]),
+            Expr::Ceil { expr, field: CeilFloorKind::DateTimeField(DateTimeField::NoDateTime) } => {
+                call("ceil", [*expr])
+            }
+            Expr::Floor { expr, field: CeilFloorKind::DateTimeField(DateTimeField::NoDateTime) } => {
+                call("floor", [*expr])
+            }
             Expr::Substring { expr, substring_from: Some(from), substring_for, .. } => {
                 call("substr", [*expr, *from].into_iter().chain(substring_for.map(|length| *length)))
             }
@@ -179,7 +191,9 @@ impl Rewriter<'_> {
                 call("btrim", std::iter::once(*expr).chain(trim_characters.into_iter().flatten()))
             }
             Expr::CompoundFieldAccess { root, access_chain } => access(*root, access_chain)?,
-            Expr::Struct { values, fields } if fields.is_empty() => Expr::Struct { values: values.into_iter().map(named).collect(), fields },
+            Expr::Struct { values, fields } if fields.is_empty() => {
+                Expr::Struct { values: values.into_iter().map(named).collect(), fields }
+            }
             Expr::Struct { .. } => return Err(unsupported("typed STRUCT<…>(…)")),
             Expr::Subquery(_) | Expr::Exists { .. } => expr,
             other => other,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, SchemaRef};
 use datafusion::catalog::cte_worktable::CteWorkTable;
+use datafusion::common::TableReference;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::{Result, plan_err};
 use datafusion::datasource::provider_as_source;
@@ -12,7 +13,6 @@ use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner, TypePlanner};
 use datafusion::logical_expr::{AggregateUDF, HigherOrderUDF, LogicalPlan, ScalarUDF, TableSource, WindowUDF};
 use datafusion::prelude::SessionConfig;
-use datafusion::common::TableReference;
 use datafusion::sql::planner::{ParserOptions, SqlToRel};
 use sqlparser::ast::Statement;
 
@@ -49,7 +49,11 @@ impl Session {
     }
 
     /// Plans a rewritten statement over `tables`.
-    pub(super) fn plan(&self, statement: Statement, tables: &HashMap<String, Arc<dyn TableSource>>) -> Result<LogicalPlan> {
+    pub(super) fn plan(
+        &self,
+        statement: Statement,
+        tables: &HashMap<String, Arc<dyn TableSource>>,
+    ) -> Result<LogicalPlan> {
         let names = Names { session: self, tables };
         let options = ParserOptions::from(&self.state.config_options().sql_parser);
         SqlToRel::new_with_options(&names, options).sql_statement_to_plan(statement)

@@ -43,7 +43,8 @@ mod tests {
         assert_eq!(logical_bytes(&BooleanArray::from(vec![true, false, true])), 3);
         assert_eq!(logical_bytes(&StringArray::from(vec![Some("é"), Some(""), None])), 6);
         assert_eq!(logical_bytes(&Decimal128Array::from(vec![1, 2])), 32);
-        let lists = ListArray::from_iter_primitive::<Int64Type, _, _>([Some(vec![Some(1), Some(2)]), None, Some(vec![])]);
+        let lists =
+            ListArray::from_iter_primitive::<Int64Type, _, _>([Some(vec![Some(1), Some(2)]), None, Some(vec![])]);
         assert_eq!(logical_bytes(&lists), 16);
         let field = Arc::new(Field::new("b", DataType::Boolean, true));
         let record = StructArray::from(vec![(field, Arc::new(BooleanArray::from(vec![true])) as _)]);

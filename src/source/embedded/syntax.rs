@@ -71,16 +71,18 @@ pub(super) fn at(place: Location) -> String {
 /// # Errors
 /// `InvalidQuery`: a syntax error with its place, no statement, several, or one that is no query.
 pub(super) fn parse(sql: &str) -> Result<Parsed> {
-    let mut tokens = Tokenizer::new(&BigQueryDialect, sql).tokenize_with_location().map_err(|error| {
-        Error::invalid(format!("Syntax error: {}{}", error.message, at(error.location)))
-    })?;
+    let mut tokens = Tokenizer::new(&BigQueryDialect, sql)
+        .tokenize_with_location()
+        .map_err(|error| Error::invalid(format!("Syntax error: {}{}", error.message, at(error.location))))?;
     refuse_other_statements(&tokens)?;
     let words = fold(&mut tokens);
     let mut parser = Parser::new(&BigQueryDialect).with_recursion_limit(DEPTH).with_tokens_with_locations(tokens);
     let mut statements = parser.parse_statements().map_err(|error| syntax_error(&error))?;
     match (statements.pop(), statements.is_empty()) {
         (Some(Statement::Query(query)), true) => Ok(Parsed { query, words }),
-        (Some(_), false) => Err(Error::invalid("the text has several statements; only one SELECT (or WITH … SELECT) is run")),
+        (Some(_), false) => {
+            Err(Error::invalid("the text has several statements; only one SELECT (or WITH … SELECT) is run"))
+        }
         (Some(other), true) => {
             let text = other.to_string();
             Err(not_a_query(text.split_whitespace().next().unwrap_or("the statement")))
@@ -99,7 +101,9 @@ fn refuse_other_statements(tokens: &[TokenWithSpan]) -> Result<()> {
     match first.map(|token| &token.token) {
         Some(Token::Word(word)) => match word.keyword {
             Keyword::SELECT | Keyword::WITH | Keyword::NoKeyword => Ok(()),
-            Keyword::FROM => Err(Error::invalid("the embedded engine does not support pipe syntax (a query that begins with FROM)")),
+            Keyword::FROM => {
+                Err(Error::invalid("the embedded engine does not support pipe syntax (a query that begins with FROM)"))
+            }
             _ => Err(not_a_query(&word.value)),
         },
         _ => Ok(()),
@@ -130,7 +134,8 @@ fn syntax_error(error: &ParserError) -> Error {
         ParserError::RecursionLimitExceeded => "the query is nested too deeply",
     };
     let (message, place) = text.rsplit_once(" at Line: ").unwrap_or((text, ""));
-    let place = place.split_once(", Column: ").map_or_else(String::new, |(line, column)| format!(" at [{line}:{column}]"));
+    let place =
+        place.split_once(", Column: ").map_or_else(String::new, |(line, column)| format!(" at [{line}:{column}]"));
     Error::invalid(format!("Syntax error: {}{place}", message.replacen("Expected: ", "Expected ", 1)))
 }
 

@@ -51,7 +51,8 @@ impl Partition {
         self.rows += rows.num_rows();
         let mut rows = rows.clone();
         if let Some(last) = self.batches.pop_if(|last| last.num_rows() + rows.num_rows() <= BATCH_ROWS) {
-            rows = concat_batches(&rows.schema(), [&last, &rows]).map_err(|error| Error::internal("cannot join rows").with_source(error))?;
+            rows = concat_batches(&rows.schema(), [&last, &rows])
+                .map_err(|error| Error::internal("cannot join rows").with_source(error))?;
         }
         for start in (0..rows.num_rows()).step_by(BATCH_ROWS) {
             self.batches.push(rows.slice(start, BATCH_ROWS.min(rows.num_rows() - start)));
@@ -274,15 +275,17 @@ fn fold_type(data_type: &DataType) -> DataType {
 
 fn pruning_column(id: &TableId, fields: &Fields, partitioning: &Partitioning) -> Result<usize> {
     let Some(name) = &partitioning.column else {
-        return Err(Error::invalid(format!("table {id}: partitioning by ingestion time is not supported here; name a column")));
+        return Err(Error::invalid(format!(
+            "table {id}: partitioning by ingestion time is not supported here; name a column"
+        )));
     };
     let Some((i, field)) = fields.iter().enumerate().find(|(_, field)| field.name().eq_ignore_ascii_case(name)) else {
         return Err(Error::invalid(format!("table {id} has no column {name} to be partitioned by")));
     };
     match field.data_type() {
-        DataType::Date32 if partitioning.unit == PartitionUnit::Hour => {
-            Err(Error::invalid(format!("table {id}: the DATE column {name} cannot partition by HOUR; use DAY, MONTH or YEAR")))
-        }
+        DataType::Date32 if partitioning.unit == PartitionUnit::Hour => Err(Error::invalid(format!(
+            "table {id}: the DATE column {name} cannot partition by HOUR; use DAY, MONTH or YEAR"
+        ))),
         DataType::Date32 | DataType::Timestamp(..) => Ok(i),
         other => Err(Error::invalid(format!(
             "table {id}: column {name} is {}; only TIMESTAMP, DATETIME and DATE columns partition",
@@ -294,7 +297,9 @@ fn pruning_column(id: &TableId, fields: &Fields, partitioning: &Partitioning) ->
 /// Microseconds of each row's time.
 fn points(column: &ArrayRef) -> Vec<Option<i64>> {
     match column.data_type() {
-        DataType::Date32 => column.as_primitive::<Date32Type>().iter().map(|day| day.map(|day| i64::from(day) * DAY)).collect(),
+        DataType::Date32 => {
+            column.as_primitive::<Date32Type>().iter().map(|day| day.map(|day| i64::from(day) * DAY)).collect()
+        }
         _ => column.as_primitive::<TimestampMicrosecondType>().iter().collect(),
     }
 }

@@ -9,7 +9,8 @@ mod refusals;
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BooleanArray, Date32Array, Float64Array, Int64Array, ListArray, RecordBatch, StringArray, TimestampMicrosecondArray,
+    ArrayRef, BooleanArray, Date32Array, Float64Array, Int64Array, ListArray, RecordBatch, StringArray,
+    TimestampMicrosecondArray,
 };
 use arrow::datatypes::{DataType, Field, Int64Type, Schema};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
@@ -58,7 +59,12 @@ impl Place {
         let rows = RecordBatch::try_new(
             Arc::new(schema),
             vec![
-                timestamps(&["2024-01-01T00:00:00Z", "2024-01-01T13:47:31Z", "2024-01-02T00:05:00Z", "2024-01-03T10:00:00Z"]),
+                timestamps(&[
+                    "2024-01-01T00:00:00Z",
+                    "2024-01-01T13:47:31Z",
+                    "2024-01-02T00:05:00Z",
+                    "2024-01-03T10:00:00Z",
+                ]),
                 Arc::new(Date32Array::from(vec![19723, 19723, 19724, 19725])),
                 Arc::new(StringArray::from(vec![Some("control"), Some("treatment"), Some("control"), None])),
                 Arc::new(Int64Array::from(vec![Some(1), Some(2), Some(3), None])),
@@ -128,7 +134,8 @@ fn rows_of(batches: &Batches) -> Vec<String> {
     let options = FormatOptions::default().with_null("NULL");
     let mut rows = Vec::new();
     for batch in batches {
-        let columns: Vec<_> = batch.columns().iter().map(|column| ArrayFormatter::try_new(column, &options).unwrap()).collect();
+        let columns: Vec<_> =
+            batch.columns().iter().map(|column| ArrayFormatter::try_new(column, &options).unwrap()).collect();
         rows.extend((0..batch.num_rows()).map(|row| {
             let cells: Vec<_> = columns.iter().map(|column| column.value(row).to_string()).collect();
             cells.join("|")

@@ -38,12 +38,12 @@ pub(super) fn normal(data_type: &DataType) -> DataType {
         T::Time32(_) | T::Time64(_) => TIME,
         T::Timestamp(_, Some(_)) => timestamp(),
         T::Timestamp(_, None) => DATETIME,
-        T::List(item)
-        | T::LargeList(item)
-        | T::FixedSizeList(item, _)
-        | T::ListView(item)
-        | T::LargeListView(item) => array(normal(item.data_type())),
-        T::Struct(fields) => T::Struct(fields.iter().map(|field| normal_field(field, field.name())).collect::<Fields>()),
+        T::List(item) | T::LargeList(item) | T::FixedSizeList(item, _) | T::ListView(item) | T::LargeListView(item) => {
+            array(normal(item.data_type()))
+        }
+        T::Struct(fields) => {
+            T::Struct(fields.iter().map(|field| normal_field(field, field.name())).collect::<Fields>())
+        }
         T::Dictionary(_, value) => normal(value),
         T::RunEndEncoded(_, value) => normal(value.data_type()),
         T::Utf8 | T::LargeUtf8 | T::Utf8View | T::Interval(_) | T::Duration(_) | T::Union(..) | T::Map(..) => T::Utf8,
@@ -70,7 +70,8 @@ pub(super) fn name(data_type: &DataType) -> String {
         DataType::Timestamp(_, None) => "DATETIME".into(),
         DataType::List(item) => format!("ARRAY<{}>", name(item.data_type())),
         DataType::Struct(fields) => {
-            let fields: Vec<_> = fields.iter().map(|field| format!("{} {}", field.name(), name(field.data_type()))).collect();
+            let fields: Vec<_> =
+                fields.iter().map(|field| format!("{} {}", field.name(), name(field.data_type()))).collect();
             format!("STRUCT<{}>", fields.join(", "))
         }
         _ => "STRING".into(),
@@ -80,7 +81,11 @@ pub(super) fn name(data_type: &DataType) -> String {
 /// The type that a `GoogleSQL` type name stands for; `None` for those without a counterpart.
 pub(super) fn of_sql(sql_type: &SqlType) -> Option<DataType> {
     Some(match sql_type {
-        SqlType::Int64 | SqlType::Int(None) | SqlType::Integer(None) | SqlType::BigInt(None) | SqlType::SmallInt(None) => DataType::Int64,
+        SqlType::Int64
+        | SqlType::Int(None)
+        | SqlType::Integer(None)
+        | SqlType::BigInt(None)
+        | SqlType::SmallInt(None) => DataType::Int64,
         SqlType::Float64 => DataType::Float64,
         SqlType::Bool | SqlType::Boolean => DataType::Boolean,
         SqlType::String(_) => DataType::Utf8,

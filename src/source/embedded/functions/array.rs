@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use datafusion::arrow::array::builder::{Int64Builder, ListBuilder, PrimitiveBuilder};
+use datafusion::arrow::array::new_null_array;
 use datafusion::arrow::array::{Array, ArrayRef, UInt32Array};
 use datafusion::arrow::compute::{SortOptions, concat, sort_to_indices, take};
 use datafusion::arrow::datatypes::{DataType, Date32Type, TimestampMicrosecondType};
-use datafusion::arrow::array::new_null_array;
 use datafusion::common::Result;
 use datafusion::common::utils::SingleRowListArrayBuilder;
 use datafusion::logical_expr::ScalarUDF;
@@ -21,10 +21,14 @@ const MOST_ELEMENTS: usize = 2_000_000;
 
 pub(super) fn all() -> Vec<Arc<ScalarUDF>> {
     vec![
-        scalar("array_length", |types| of_list(types, |_| DataType::Int64), |args| {
-            let list = args.lists(0);
-            args.to_ints(|row| Ok(list(row).and_then(|list| list.len().try_into().ok())))
-        }),
+        scalar(
+            "array_length",
+            |types| of_list(types, |_| DataType::Int64),
+            |args| {
+                let list = args.lists(0);
+                args.to_ints(|row| Ok(list(row).and_then(|list| list.len().try_into().ok())))
+            },
+        ),
         scalar("$offsets", |types| of_list(types, |_| array(DataType::Int64)), offsets),
         scalar("$element", element_types, element),
         scalar("$quantiles", quantile_types, quantiles),
@@ -38,7 +42,9 @@ type Types = Option<(Vec<DataType>, DataType)>;
 
 fn list_of(data_type: &DataType) -> Option<DataType> {
     match data_type {
-        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => Some(item.data_type().clone()),
+        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
+            Some(item.data_type().clone())
+        }
         _ => None,
     }
 }
@@ -118,7 +124,8 @@ fn quantiles(args: &Args) -> Result<ArrayRef> {
     let (list, count) = (args.lists(0), args.ints(1));
     let mut rows = Vec::with_capacity(args.rows);
     for row in 0..args.rows {
-        let quantiles = list(row).zip(count(row)).map(|(list, count)| quantiles_of(&list, count)).transpose()?.flatten();
+        let quantiles =
+            list(row).zip(count(row)).map(|(list, count)| quantiles_of(&list, count)).transpose()?.flatten();
         rows.push(match quantiles {
             Some(values) => Arc::new(SingleRowListArrayBuilder::new(values).build_list_array()) as ArrayRef,
             None => new_null_array(&args.returns, 1),
@@ -179,12 +186,15 @@ fn numbers(args: &Args) -> Result<ArrayRef> {
 fn times(args: &Args, mut put: impl FnMut(Option<Vec<i64>>)) -> Result<()> {
     let (first, last, step) = (args.micros(0), args.micros(1), args.ints(2));
     let name = args.constant(3);
-    let part = Part::parse(name).ok_or_else(|| fail(format!("A valid date part name is required but found {}", name.to_uppercase())))?;
+    let part = Part::parse(name)
+        .ok_or_else(|| fail(format!("A valid date part name is required but found {}", name.to_uppercase())))?;
     for row in 0..args.rows {
         match (first(row), last(row), step(row)) {
             (_, _, Some(0)) => return Err(fail("a generated array takes a step other than 0")),
             (Some(first), Some(last), Some(step)) => {
-                put(Some(fill(first, last, step > 0, |first, index| calendar::add(first, step.checked_mul(index)?, part))?));
+                put(Some(fill(first, last, step > 0, |first, index| {
+                    calendar::add(first, step.checked_mul(index)?, part)
+                })?));
             }
             _ => put(None),
         }

@@ -90,7 +90,9 @@ fn cast(args: &Args, safe: bool) -> Result<ArrayRef> {
         }),
         (T::Utf8, T::Date32) => read_time(args, safe, "date", time_text::parse_date),
         (T::Utf8, T::Timestamp(_, None)) => read_time(args, safe, "datetime", time_text::parse_datetime),
-        (T::Utf8, T::Timestamp(..)) => read_time(args, safe, "timestamp", |text| time_text::parse_timestamp(text, None)),
+        (T::Utf8, T::Timestamp(..)) => {
+            read_time(args, safe, "timestamp", |text| time_text::parse_timestamp(text, None))
+        }
         (T::Utf8, T::Time64(_)) => read_time(args, safe, "time", time_text::parse_time),
         (T::Date32 | T::Timestamp(..), T::Date32 | T::Timestamp(..)) => {
             let point = args.micros(0);
@@ -145,10 +147,16 @@ fn arrow_cast(args: &Args, to: &DataType, safe: bool) -> Result<ArrayRef> {
 
 fn through(args: &Args, step: &DataType, safe: bool) -> Result<ArrayRef> {
     let options = CastOptions { safe, ..CastOptions::default() };
-    cast_with_options(&arrow_cast(args, step, safe)?, &args.returns, &options).map_err(|error| fail(format!("Invalid cast: {error}")))
+    cast_with_options(&arrow_cast(args, step, safe)?, &args.returns, &options)
+        .map_err(|error| fail(format!("Invalid cast: {error}")))
 }
 
-fn checked<F: ToString + Copy, T>(value: Option<F>, convert: fn(F) -> Option<T>, safe: bool, name: &str) -> Result<Option<T>> {
+fn checked<F: ToString + Copy, T>(
+    value: Option<F>,
+    convert: fn(F) -> Option<T>,
+    safe: bool,
+    name: &str,
+) -> Result<Option<T>> {
     let Some(value) = value else { return Ok(None) };
     match convert(value) {
         None if !safe => Err(fail(format!("Bad {name} value: {}", value.to_string()))),

@@ -144,7 +144,8 @@ fn read(args: &Args) -> Result<ArrayRef> {
         let items = items(&translate(format))?;
         let mut parsed = Parsed::new();
         let point = parse(&mut parsed, text.trim(), items.iter()).ok().and_then(|()| time_text::of_parts(&parsed));
-        let point = point.ok_or_else(|| fail(format!("Failed to parse input string {text:?} with the format {format:?}")))?;
+        let point =
+            point.ok_or_else(|| fail(format!("Failed to parse input string {text:?} with the format {format:?}")))?;
         let has_zone = parsed.offset().is_some() || parsed.timestamp().is_some();
         Ok(if has_zone { Some(point) } else { time_text::from_local(point, zone) })
     })

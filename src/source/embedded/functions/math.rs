@@ -27,18 +27,30 @@ pub(super) fn all() -> Vec<Arc<ScalarUDF>> {
         scalar("ln", |_| floats(1), |args| defined(args, "LN", |x| (x > 0.0).then(|| x.ln()))),
         scalar("log10", |_| floats(1), |args| defined(args, "LOG10", |x| (x > 0.0).then(|| x.log10()))),
         scalar("log", |types| floats(if types.len() == 2 { 2 } else { 1 }), logarithm),
-        scalar("pow", |_| floats(2), |args| {
-            let (base, exponent) = (args.floats(0), args.floats(1));
-            args.to_floats(|row| Ok(base(row).zip(exponent(row)).map(|(base, exponent)| base.powf(exponent))))
-        }),
-        scalar("is_nan", |_| Some((vec![DataType::Float64], DataType::Boolean)), |args| {
-            let value = args.floats(0);
-            args.to_bools(|row| Ok(value(row).map(f64::is_nan)))
-        }),
-        scalar("is_inf", |_| Some((vec![DataType::Float64], DataType::Boolean)), |args| {
-            let value = args.floats(0);
-            args.to_bools(|row| Ok(value(row).map(f64::is_infinite)))
-        }),
+        scalar(
+            "pow",
+            |_| floats(2),
+            |args| {
+                let (base, exponent) = (args.floats(0), args.floats(1));
+                args.to_floats(|row| Ok(base(row).zip(exponent(row)).map(|(base, exponent)| base.powf(exponent))))
+            },
+        ),
+        scalar(
+            "is_nan",
+            |_| Some((vec![DataType::Float64], DataType::Boolean)),
+            |args| {
+                let value = args.floats(0);
+                args.to_bools(|row| Ok(value(row).map(f64::is_nan)))
+            },
+        ),
+        scalar(
+            "is_inf",
+            |_| Some((vec![DataType::Float64], DataType::Boolean)),
+            |args| {
+                let value = args.floats(0);
+                args.to_bools(|row| Ok(value(row).map(f64::is_infinite)))
+            },
+        ),
     ]
 }
 

@@ -8,11 +8,11 @@ use datafusion::arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, Date32Array, Float64Array, Int64Array, StringArray, Time64MicrosecondArray,
     TimestampMicrosecondArray,
 };
-use datafusion::arrow::datatypes::{DataType, Date32Type, Float64Type, Int64Type, Time64MicrosecondType, TimestampMicrosecondType};
-use datafusion::common::{DataFusionError, Result, ScalarValue};
-use datafusion::logical_expr::{
-    ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+use datafusion::arrow::datatypes::{
+    DataType, Date32Type, Float64Type, Int64Type, Time64MicrosecondType, TimestampMicrosecondType,
 };
+use datafusion::common::{DataFusionError, Result, ScalarValue};
+use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
 use weir_plan::Error;
 use weir_plan::extent::DAY;
 
@@ -66,7 +66,9 @@ impl Hash for Scalar {
 
 impl Scalar {
     fn apply(&self, given: &[DataType]) -> Result<(Vec<DataType>, DataType)> {
-        let fits = |takes: &[DataType]| takes.len() == given.len() && given.iter().zip(takes).all(|(given, takes)| coerces(given, takes));
+        let fits = |takes: &[DataType]| {
+            takes.len() == given.len() && given.iter().zip(takes).all(|(given, takes)| coerces(given, takes))
+        };
         (self.rule)(given).filter(|(takes, _)| fits(takes)).ok_or_else(|| {
             let types: Vec<_> = given.iter().map(types::name).collect();
             let name = self.name.to_uppercase();
@@ -257,11 +259,16 @@ impl Args {
     }
 
     /// Makes a column of `data_type`, a DATE, DATETIME, TIMESTAMP or TIME, of microseconds.
-    pub(super) fn to_times(&self, data_type: &DataType, value: impl FnMut(usize) -> Result<Option<i64>>) -> Result<ArrayRef> {
+    pub(super) fn to_times(
+        &self,
+        data_type: &DataType,
+        value: impl FnMut(usize) -> Result<Option<i64>>,
+    ) -> Result<ArrayRef> {
         let values = (0..self.rows).map(value);
         Ok(match data_type {
             DataType::Date32 => {
-                let days = values.map(|value| value.map(|micros| micros.and_then(|micros| micros.div_euclid(DAY).try_into().ok())));
+                let days = values
+                    .map(|value| value.map(|micros| micros.and_then(|micros| micros.div_euclid(DAY).try_into().ok())));
                 Arc::new(days.collect::<Result<Date32Array>>()?)
             }
             DataType::Time64(_) => Arc::new(values.collect::<Result<Time64MicrosecondArray>>()?),

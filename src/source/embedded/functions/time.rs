@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use chrono::{NaiveDate, NaiveTime};
-use datafusion::arrow::array::timezone::Tz;
 use datafusion::arrow::array::ArrayRef;
+use datafusion::arrow::array::timezone::Tz;
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::Result;
 use datafusion::logical_expr::ScalarUDF;
@@ -40,10 +40,14 @@ pub(super) fn all() -> Vec<Arc<ScalarUDF>> {
         scalar("$date_of", |types| of_ints(types, 3, DataType::Date32), of_numbers),
         scalar("$datetime_of", |types| of_ints(types, 6, DATETIME), of_numbers),
         scalar("$time_of", |types| of_ints(types, 3, TIME), time_of),
-        scalar("$datetime_join", |_| Some((vec![DataType::Date32, TIME], DATETIME)), |args| {
-            let (date, time) = (args.micros(0), args.micros(1));
-            args.to_times(&DATETIME, |row| Ok(date(row).zip(time(row)).map(|(date, time)| date + time)))
-        }),
+        scalar(
+            "$datetime_join",
+            |_| Some((vec![DataType::Date32, TIME], DATETIME)),
+            |args| {
+                let (date, time) = (args.micros(0), args.micros(1));
+                args.to_times(&DATETIME, |row| Ok(date(row).zip(time(row)).map(|(date, time)| date + time)))
+            },
+        ),
     ]
 }
 
@@ -124,7 +128,8 @@ fn units(args: &Args, unit: i64) -> Result<ArrayRef> {
 }
 
 fn part(text: &str) -> Result<Part> {
-    Part::parse(text).ok_or_else(|| fail(format!("A valid date part name is required but found {}", text.to_uppercase())))
+    Part::parse(text)
+        .ok_or_else(|| fail(format!("A valid date part name is required but found {}", text.to_uppercase())))
 }
 
 /// The zone that argument `i` names, none for UTC.
@@ -186,7 +191,9 @@ fn difference(args: &Args) -> Result<ArrayRef> {
         let Some((later, earlier)) = later(row).zip(earlier(row)) else { return Ok(None) };
         let difference = match (counted, part) {
             ("whole", Part::Fixed(length)) => later.checked_sub(earlier).map(|micros| micros / length),
-            ("whole", _) => return Err(fail(format!("TIMESTAMP_DIFF does not take the date part {}", name.to_uppercase()))),
+            ("whole", _) => {
+                return Err(fail(format!("TIMESTAMP_DIFF does not take the date part {}", name.to_uppercase())));
+            }
             _ => calendar::boundaries(later, earlier, part),
         };
         difference.map(Some).ok_or_else(|| out_of_range(name))
@@ -248,7 +255,8 @@ fn of_numbers(args: &Args) -> Result<ArrayRef> {
     let numbers = numbers(args);
     args.to_times(&args.returns, |row| {
         let Some(numbers) = numbers(row) else { return Ok(None) };
-        let point = civil_of(&numbers).ok_or_else(|| fail(format!("Input calculates to an invalid date or time: {numbers:?}")))?;
+        let point = civil_of(&numbers)
+            .ok_or_else(|| fail(format!("Input calculates to an invalid date or time: {numbers:?}")))?;
         Ok(Some(point))
     })
 }
@@ -257,7 +265,8 @@ fn time_of(args: &Args) -> Result<ArrayRef> {
     let numbers = numbers(args);
     args.to_times(&args.returns, |row| {
         let Some(numbers) = numbers(row) else { return Ok(None) };
-        let point = clock_of(&numbers).ok_or_else(|| fail(format!("Input calculates to an invalid time: {numbers:?}")))?;
+        let point =
+            clock_of(&numbers).ok_or_else(|| fail(format!("Input calculates to an invalid time: {numbers:?}")))?;
         Ok(Some(point))
     })
 }

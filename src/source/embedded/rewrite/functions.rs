@@ -1,8 +1,9 @@
 //! `GoogleSQL`'s function calls in the engine's terms. What is not listed here is refused by name.
 
 use sqlparser::ast::{
-    BinaryOperator, DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArguments,
-    HavingBound, HavingBoundKind, Ident, NullTreatment, ObjectName, OrderByExpr, OrderByOptions, Value,
+    BinaryOperator, DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause,
+    FunctionArguments, HavingBound, HavingBoundKind, Ident, NullTreatment, ObjectName, OrderByExpr, OrderByOptions,
+    Value,
 };
 use weir_plan::{Error, Result};
 
@@ -124,7 +125,8 @@ pub(super) fn is_aggregate(function: &Function) -> bool {
 }
 
 fn name_of(function: &Function) -> String {
-    let parts: Vec<_> = function.name.0.iter().filter_map(|part| part.as_ident()).map(|ident| ident.value.as_str()).collect();
+    let parts: Vec<_> =
+        function.name.0.iter().filter_map(|part| part.as_ident()).map(|ident| ident.value.as_str()).collect();
     parts.join(".")
 }
 
@@ -155,13 +157,18 @@ impl Rewriter<'_> {
             return Ok(aggregate);
         }
         let wrong = |what: &str| Error::invalid(format!("FUNCTION {} {what}{place}", name.to_uppercase()));
-        let unsupported = || Error::invalid(format!("the embedded engine does not support FUNCTION {}{place}", name.to_uppercase()));
+        let unsupported =
+            || Error::invalid(format!("the embedded engine does not support FUNCTION {}{place}", name.to_uppercase()));
         if function.over.is_some() || function.filter.is_some() {
             return Err(unsupported());
         }
         let Some(args) = arguments(&function) else { return Err(unsupported()) };
         if let Some(engine) = find(PLAIN, &name) {
-            return if args.is_empty() { Err(wrong("takes arguments")) } else { Ok(call(engine, with_times(&name, args)?)) };
+            return if args.is_empty() {
+                Err(wrong("takes arguments"))
+            } else {
+                Ok(call(engine, with_times(&name, args)?))
+            };
         }
         if name.starts_with("current_") {
             let zone = args.first().and_then(literal_text);
@@ -194,7 +201,12 @@ fn rename(function: &mut Function, name: &str) {
 
 /// Functions of a fixed shape.
 fn special(name: &str, args: Vec<Expr>) -> Result<Option<Special>> {
-    let expr = match (name, <[Expr; 1]>::try_from(args.clone()), <[Expr; 2]>::try_from(args.clone()), <[Expr; 3]>::try_from(args.clone())) {
+    let expr = match (
+        name,
+        <[Expr; 1]>::try_from(args.clone()),
+        <[Expr; 2]>::try_from(args.clone()),
+        <[Expr; 3]>::try_from(args.clone()),
+    ) {
         ("if", _, _, Ok([condition, result, otherwise])) => case(condition, result, Some(otherwise)),
         ("string", Ok([value]), ..) => call("$cast_string", [value]),
         ("date", Ok([value]), ..) => call("$cast_date", [value]),
@@ -203,7 +215,9 @@ fn special(name: &str, args: Vec<Expr>) -> Result<Option<Special>> {
         ("timestamp", Ok([value]), ..) => call("$cast_timestamp", [value]),
         ("timestamp", _, Ok([value, zone]), _) => call("$timestamp_in", [value, zone]),
         ("datetime", Ok([value]), ..) => call("$cast_datetime", [value]),
-        ("datetime", _, Ok([value, other]), _) if literal_text(&other).is_some() => call("$datetime_in", [value, text(""), other]),
+        ("datetime", _, Ok([value, other]), _) if literal_text(&other).is_some() => {
+            call("$datetime_in", [value, text(""), other])
+        }
         ("datetime", _, Ok([date, time]), _) => call("$datetime_join", [date, time]),
         ("datetime", ..) if args.len() == 6 => call("$datetime_of", args),
         ("time", Ok([value]), ..) => call("$cast_time", [value]),
@@ -230,13 +244,17 @@ fn special(name: &str, args: Vec<Expr>) -> Result<Option<Special>> {
         ("concat", ..) if !args.is_empty() => joined(args),
         ("split", Ok([value]), ..) => call("string_to_array", [value, text(",")]),
         ("split", _, Ok(both), _) => call("string_to_array", both),
-        ("regexp_replace", _, _, Ok([value, pattern, replacement])) => call("regexp_replace", [value, pattern, replacement, text("g")]),
+        ("regexp_replace", _, _, Ok([value, pattern, replacement])) => {
+            call("regexp_replace", [value, pattern, replacement, text("g")])
+        }
         ("regexp_extract", _, Ok(both), _) => call("array_element", [call("regexp_match", both), int(1)]),
         ("strpos", _, Ok(both), _) => call("$cast_int64", [call("strpos", both)]),
         ("generate_date_array", _, Ok([first, last]), _) => {
             call("$generate_dates", [time(name, first)?, time(name, last)?, int(1), text("day")])
         }
-        ("generate_date_array", _, _, Ok([first, last, interval])) => spaced("$generate_dates", time(name, first)?, time(name, last)?, interval)?,
+        ("generate_date_array", _, _, Ok([first, last, interval])) => {
+            spaced("$generate_dates", time(name, first)?, time(name, last)?, interval)?
+        }
         ("generate_timestamp_array", _, _, Ok([first, last, interval])) => {
             spaced("$generate_timestamps", time(name, first)?, time(name, last)?, interval)?
         }
@@ -248,10 +266,37 @@ fn special(name: &str, args: Vec<Expr>) -> Result<Option<Special>> {
 /// Names of [`special`], to tell a wrong call from an unknown function.
 fn is_special(name: &str) -> bool {
     [
-        "if", "string", "date", "timestamp", "datetime", "time", "timestamp_trunc", "date_trunc", "datetime_trunc", "time_trunc",
-        "timestamp_add", "date_add", "datetime_add", "time_add", "timestamp_sub", "date_sub", "datetime_sub", "time_sub",
-        "timestamp_diff", "date_diff", "datetime_diff", "time_diff", "greatest", "least", "concat", "split", "regexp_replace",
-        "regexp_extract", "strpos", "generate_date_array", "generate_timestamp_array",
+        "if",
+        "string",
+        "date",
+        "timestamp",
+        "datetime",
+        "time",
+        "timestamp_trunc",
+        "date_trunc",
+        "datetime_trunc",
+        "time_trunc",
+        "timestamp_add",
+        "date_add",
+        "datetime_add",
+        "time_add",
+        "timestamp_sub",
+        "date_sub",
+        "datetime_sub",
+        "time_sub",
+        "timestamp_diff",
+        "date_diff",
+        "datetime_diff",
+        "time_diff",
+        "greatest",
+        "least",
+        "concat",
+        "split",
+        "regexp_replace",
+        "regexp_extract",
+        "strpos",
+        "generate_date_array",
+        "generate_timestamp_array",
     ]
     .contains(&name)
 }
@@ -314,7 +359,9 @@ fn amount(interval: Expr) -> Result<(Expr, Expr)> {
         return Err(Error::invalid("the embedded engine does not support an INTERVAL of several date parts"));
     };
     let count = match literal_text(&interval.value) {
-        Some(written) => int(written.trim().parse().map_err(|_| Error::invalid(format!("Invalid INTERVAL '{written}'")))?),
+        Some(written) => {
+            int(written.trim().parse().map_err(|_| Error::invalid(format!("Invalid INTERVAL '{written}'")))?)
+        }
         None => *interval.value,
     };
     Ok((count, text(part.to_string().to_lowercase())))
@@ -359,7 +406,9 @@ fn aggregate(name: &str, function: &mut Function) -> Result<Option<Expr>> {
         }
         ("any_value", Some(value), None) => {
             let order = clauses.into_iter().find_map(|clause| match clause {
-                FunctionArgumentClause::Having(HavingBound(kind, by)) => Some((by, matches!(kind, HavingBoundKind::Max))),
+                FunctionArgumentClause::Having(HavingBound(kind, by)) => {
+                    Some((by, matches!(kind, HavingBoundKind::Max)))
+                }
                 _ => None,
             });
             pick(function, value, order);
@@ -411,10 +460,14 @@ fn array_agg(function: &mut Function, value: Expr, clauses: Vec<FunctionArgument
     let mut ignores_nulls = matches!(ignored, Some(NullTreatment::IgnoreNulls));
     for clause in clauses {
         match clause {
-            FunctionArgumentClause::IgnoreOrRespectNulls(treatment) => ignores_nulls = treatment == NullTreatment::IgnoreNulls,
+            FunctionArgumentClause::IgnoreOrRespectNulls(treatment) => {
+                ignores_nulls = treatment == NullTreatment::IgnoreNulls
+            }
             FunctionArgumentClause::Limit(count) => limit = Some(count),
             FunctionArgumentClause::OrderBy(order) => kept.push(FunctionArgumentClause::OrderBy(order)),
-            other => return Err(Error::invalid(format!("the embedded engine does not support ARRAY_AGG with {other}"))),
+            other => {
+                return Err(Error::invalid(format!("the embedded engine does not support ARRAY_AGG with {other}")));
+            }
         }
     }
     if ignores_nulls {

@@ -6,9 +6,7 @@
 
 use std::ops::ControlFlow;
 
-use sqlparser::ast::{
-    Expr, GroupByExpr, Ident, OrderByKind, Query, Select, SelectItem, SetExpr, VisitMut, VisitorMut,
-};
+use sqlparser::ast::{Expr, GroupByExpr, Ident, OrderByKind, Query, Select, SelectItem, SetExpr, VisitMut, VisitorMut};
 use weir_plan::{Error, Result};
 
 use super::functions::{is_aggregate, is_named, is_number};
@@ -164,7 +162,10 @@ fn position(select: &Select, expr: &Expr) -> Option<i64> {
         _ => false,
     });
     let by_value = || {
-        select.projection.iter().position(|item| matches!(item, SelectItem::ExprWithAlias { expr: item, .. } if item == expr))
+        select
+            .projection
+            .iter()
+            .position(|item| matches!(item, SelectItem::ExprWithAlias { expr: item, .. } if item == expr))
     };
     let found = by_name.or_else(by_value)?;
     let is_wildcard = |item: &SelectItem| matches!(item, SelectItem::Wildcard(..) | SelectItem::QualifiedWildcard(..));

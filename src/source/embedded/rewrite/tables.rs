@@ -4,8 +4,8 @@ use std::collections::{BTreeSet, HashMap};
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    Expr, Ident, Join, JoinConstraint, JoinOperator, ObjectName, Select, SelectItem, SelectItemQualifiedWildcardKind, TableFactor,
-    TableWithJoins, Visit, Visitor, WildcardAdditionalOptions, BinaryOperator,
+    BinaryOperator, Expr, Ident, Join, JoinConstraint, JoinOperator, ObjectName, Select, SelectItem,
+    SelectItemQualifiedWildcardKind, TableFactor, TableWithJoins, Visit, Visitor, WildcardAdditionalOptions,
 };
 use weir_plan::{Error, Result, TableId};
 
@@ -98,7 +98,9 @@ impl Rewriter<'_> {
                 Some((project, dataset)) => TableId::new(project, dataset, table),
                 None => {
                     let place = self.words.place_of(&table.to_lowercase());
-                    return Err(Error::invalid(format!("Table \"{table}\" must be qualified with a dataset (e.g. dataset.table){place}")));
+                    return Err(Error::invalid(format!(
+                        "Table \"{table}\" must be qualified with a dataset (e.g. dataset.table){place}"
+                    )));
                 }
             },
             [dataset, table] => TableId::new(self.project, dataset, table),
@@ -124,7 +126,10 @@ impl Rewriter<'_> {
                 let Join { relation, global, join_operator } = join;
                 let relation = match relation {
                     TableFactor::UNNEST { .. } => {
-                        let Some(relation) = self.unnest_one(relation, &join_operator, &mut hosts, &mut conditions)? else { continue };
+                        let Some(relation) = self.unnest_one(relation, &join_operator, &mut hosts, &mut conditions)?
+                        else {
+                            continue;
+                        };
                         relation
                     }
                     other => other,
@@ -155,8 +160,12 @@ impl Rewriter<'_> {
         hosts: &mut Hosts,
         conditions: &mut Vec<Expr>,
     ) -> Result<Option<TableFactor>> {
-        let TableFactor::UNNEST { alias, array_exprs, with_offset, with_offset_alias, .. } = factor else { return Ok(None) };
-        let Ok([array]) = <[Expr; 1]>::try_from(array_exprs) else { return Err(unsupported("UNNEST of several arrays")) };
+        let TableFactor::UNNEST { alias, array_exprs, with_offset, with_offset_alias, .. } = factor else {
+            return Ok(None);
+        };
+        let Ok([array]) = <[Expr; 1]>::try_from(array_exprs) else {
+            return Err(unsupported("UNNEST of several arrays"));
+        };
         let name = alias.map_or_else(|| self.fresh_name(), |alias| alias.name);
         let host = hosts.host_of(&array)?;
         let (outer, condition) = join_kind(operator)?;
@@ -229,7 +238,9 @@ impl Hosts {
                 .or_else(by_column)
                 .or_else(|| (self.names.len() == 1).then_some(0));
             match (of_root, host) {
-                (None, _) => return Err(Error::invalid(format!("UNNEST({array}): put the name of its table before {root}"))),
+                (None, _) => {
+                    return Err(Error::invalid(format!("UNNEST({array}): put the name of its table before {root}")));
+                }
                 (Some(i), Some(j)) if i != j => return Err(unsupported("UNNEST of an array made of several tables")),
                 (of_root, _) => host = of_root,
             }
@@ -266,7 +277,9 @@ impl Hosts {
 
 fn alias_of(factor: &TableFactor) -> Option<&Ident> {
     match factor {
-        TableFactor::Table { alias, .. } | TableFactor::Derived { alias, .. } => alias.as_ref().map(|alias| &alias.name),
+        TableFactor::Table { alias, .. } | TableFactor::Derived { alias, .. } => {
+            alias.as_ref().map(|alias| &alias.name)
+        }
         _ => None,
     }
 }

@@ -79,14 +79,18 @@ pub(super) fn cast(sql_type: &SqlType, expr: Expr) -> Result<Expr> {
 /// `CAST` or `SAFE_CAST`, by the prefix of their functions' names.
 pub(super) fn cast_with(prefix: &str, sql_type: &SqlType, expr: Expr) -> Result<Expr> {
     let suffix = types::of_sql(sql_type).as_ref().and_then(suffix);
-    let suffix = suffix.ok_or_else(|| Error::invalid(format!("the embedded engine does not support casts to {}", name(sql_type))))?;
+    let suffix = suffix
+        .ok_or_else(|| Error::invalid(format!("the embedded engine does not support casts to {}", name(sql_type))))?;
     Ok(call(&format!("{prefix}{suffix}"), [expr]))
 }
 
 /// A query parameter's value.
 pub(super) fn parameter(name: &str, parameter: &Parameter) -> Result<Expr> {
     let unsupported = || {
-        Error::invalid(format!("parameter @{name}: the embedded engine does not support the type {}", parameter.type_name))
+        Error::invalid(format!(
+            "parameter @{name}: the embedded engine does not support the type {}",
+            parameter.type_name
+        ))
     };
     let sql_type = Parser::new(&BigQueryDialect)
         .try_with_sql(&parameter.type_name)
@@ -114,7 +118,9 @@ fn value(sql_type: &SqlType, json: &Json) -> Result<Expr> {
         Json::Bool(truth) => constant(sql_type, &truth.to_string()),
         Json::Number(number) => constant(sql_type, &number.to_string()),
         Json::String(written) => constant(sql_type, written),
-        other => Err(Error::invalid(format!("a value of {} is text, a number or a truth, not {other}", name(sql_type)))),
+        other => {
+            Err(Error::invalid(format!("a value of {} is text, a number or a truth, not {other}", name(sql_type))))
+        }
     }
 }
 

@@ -68,12 +68,18 @@ async fn only_comparisons_of_the_pruning_column_prune() {
 #[tokio::test]
 async fn months_hours_and_rows_without_a_time_have_partitions_of_their_own() {
     let place = Place::empty();
-    let schema = Arc::new(Schema::new(vec![Field::new("ts", types::timestamp(), true), Field::new("n", DataType::Int64, true)]));
+    let schema =
+        Arc::new(Schema::new(vec![Field::new("ts", types::timestamp(), true), Field::new("n", DataType::Int64, true)]));
     let times = [Some("2024-01-31T23:00:00Z"), Some("2024-02-01T00:30:00Z"), Some("2024-02-01T01:30:00Z"), None];
     let times: TimestampMicrosecondArray = times.iter().map(|text| text.map(|text| at(text).micros())).collect();
     let numbers = Int64Array::from(vec![1, 2, 3, 4]);
     let rows = RecordBatch::try_new(schema, vec![Arc::new(times.with_timezone("UTC")), Arc::new(numbers)]).unwrap();
-    for (name, unit) in [("hours", PartitionUnit::Hour), ("days", PartitionUnit::Day), ("months", PartitionUnit::Month), ("years", PartitionUnit::Year)] {
+    for (name, unit) in [
+        ("hours", PartitionUnit::Hour),
+        ("days", PartitionUnit::Day),
+        ("months", PartitionUnit::Month),
+        ("years", PartitionUnit::Year),
+    ] {
         place.table(&format!("p.d.{name}"), &rows, Some(("TS", unit)));
     }
     for (sql, bytes) in [
@@ -166,7 +172,10 @@ async fn a_dry_run_names_all_relations_and_is_free() {
 async fn parameters_prune_like_literals() {
     let place = Place::new();
     let parameter = |type_name: &str, value| Parameter { type_name: type_name.to_owned(), value };
-    let mut job = Job::new("j", "SELECT SUM(n) FROM d.t WHERE ts >= @From AND branch IN UNNEST(@branches) AND n < @most AND @flag");
+    let mut job = Job::new(
+        "j",
+        "SELECT SUM(n) FROM d.t WHERE ts >= @From AND branch IN UNNEST(@branches) AND n < @most AND @flag",
+    );
     job.parameters.insert("from".into(), parameter("TIMESTAMP", json!("2024-01-02T00:00:00Z")));
     job.parameters.insert("branches".into(), parameter("ARRAY<STRING>", json!(["control", "x"])));
     job.parameters.insert("most".into(), parameter("INT64", json!("7")));

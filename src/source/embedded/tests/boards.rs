@@ -61,7 +61,10 @@ fn mozilla() -> Place {
         ("2024-01-02T00:00:00Z", "slug", None, "release", 100, 0),
         ("2024-01-03T10:00:00Z", "slug", Some("treatment"), "release", 5, 2),
     ];
-    let other = [("2024-01-03T10:00:00Z", "slug", Some("treatment"), "nightly", 7, 0), ("2024-01-03T10:00:00Z", "other", Some("a"), "nightly", 9, 0)];
+    let other = [
+        ("2024-01-03T10:00:00Z", "slug", Some("treatment"), "nightly", 7, 0),
+        ("2024-01-03T10:00:00Z", "other", Some("a"), "nightly", 9, 0),
+    ];
     let daily = [
         ("2023-12-31T00:00:00Z", "slug", Some("control"), "release", 10, 0),
         ("2024-01-01T00:00:00Z", "slug", Some("control"), "release", 20, 0),
@@ -78,7 +81,8 @@ fn mozilla() -> Place {
     for app in ["telemetry", "org_mozilla_fenix"] {
         write!(union, "  SELECT {columns} FROM `{}` WHERE window_start > {flip}\n  UNION ALL\n", table(app)).unwrap();
     }
-    write!(union, "  SELECT {columns} FROM `{aggregates}` WHERE window_start <= {flip}\n)\nSELECT * FROM all_branches").unwrap();
+    write!(union, "  SELECT {columns} FROM `{aggregates}` WHERE window_start <= {flip}\n)\nSELECT * FROM all_branches")
+        .unwrap();
     let view = |name: &str, sql: &str| place.embedded.create_view(id(&format!("{PROJECT}.{name}")), sql).unwrap();
     view("telemetry_derived.experiment_enrollment_aggregates_live_v1", &union);
     let source = format!("`{PROJECT}.telemetry_derived.experiment_enrollment_aggregates_live_v1`");
@@ -141,7 +145,12 @@ async fn the_panel_query_of_the_boards_runs() {
         "TIMESTAMP(DATE_SUB(DATE_TRUNC(DATE(time), MONTH), INTERVAL MOD(EXTRACT(MONTH FROM time) - 1, 6) MONTH))",
         "PARSE_TIMESTAMP('%Y-%m-%d', CONCAT(CAST(EXTRACT(YEAR FROM time) AS STRING), '-', CAST(EXTRACT(MONTH FROM time) AS STRING), '-01'))",
     ] {
-        let total: i64 = place.rows(&panel(bucket)).await.iter().map(|row| row.rsplit('|').next().unwrap().parse::<i64>().unwrap()).sum();
+        let total: i64 = place
+            .rows(&panel(bucket))
+            .await
+            .iter()
+            .map(|row| row.rsplit('|').next().unwrap().parse::<i64>().unwrap())
+            .sum();
         assert_eq!(total, 51, "{bucket}");
     }
 }
@@ -149,7 +158,9 @@ async fn the_panel_query_of_the_boards_runs() {
 #[tokio::test]
 async fn the_union_view_flips_at_midnight() {
     let place = mozilla();
-    let sql = format!("SELECT SUM(value) AS value FROM `{PROJECT}.telemetry.experiment_enrollment_overall` WHERE branch = 'control'");
+    let sql = format!(
+        "SELECT SUM(value) AS value FROM `{PROJECT}.telemetry.experiment_enrollment_overall` WHERE branch = 'control'"
+    );
     place.check(&sql, &["39"]).await;
     place.clock.set(at("2024-01-03T23:59:59Z"));
     place.check(&format!("{sql} -- still the third"), &["39"]).await;

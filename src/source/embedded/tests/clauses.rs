@@ -126,9 +126,19 @@ async fn aliases_are_resolved_as_bigquery_does() {
         )
         .await;
     place.check("SELECT branch, SUM(n) AS n FROM t GROUP BY branch HAVING SUM(n) > 3", &["control|4"]).await;
-    place.check("SELECT branch AS metric, SUM(n) AS value FROM t GROUP BY metric ORDER BY value DESC", &["control|4", "treatment|2", "NULL|NULL"]).await;
+    place
+        .check(
+            "SELECT branch AS metric, SUM(n) AS value FROM t GROUP BY metric ORDER BY value DESC",
+            &["control|4", "treatment|2", "NULL|NULL"],
+        )
+        .await;
     place.check("SELECT branch, SUM(n) FROM t GROUP BY 1 ORDER BY 2", &["NULL|NULL", "treatment|2", "control|4"]).await;
-    place.check("SELECT branch, COUNT(*) AS c FROM t GROUP BY branch ORDER BY COUNT(*) DESC, branch", &["control|2", "NULL|1", "treatment|1"]).await;
+    place
+        .check(
+            "SELECT branch, COUNT(*) AS c FROM t GROUP BY branch ORDER BY COUNT(*) DESC, branch",
+            &["control|2", "NULL|1", "treatment|1"],
+        )
+        .await;
     place.check("SELECT -n AS n FROM t ORDER BY n LIMIT 2", &["NULL", "-3"]).await;
     place.check("SELECT UPPER(branch) AS b FROM t GROUP BY b ORDER BY b DESC", &["TREATMENT", "CONTROL", "NULL"]).await;
 }
@@ -139,7 +149,9 @@ async fn nulls_sort_first_ascending_and_last_descending() {
     place.check("SELECT n FROM t ORDER BY n", &["NULL", "1", "2", "3"]).await;
     place.check("SELECT n FROM t ORDER BY n DESC", &["3", "2", "1", "NULL"]).await;
     place.check("SELECT n FROM t ORDER BY n NULLS LAST LIMIT 2 OFFSET 1", &["2", "3"]).await;
-    place.check("SELECT n, ROW_NUMBER() OVER (ORDER BY n DESC) AS r FROM t ORDER BY r", &["3|1", "2|2", "1|3", "NULL|4"]).await;
+    place
+        .check("SELECT n, ROW_NUMBER() OVER (ORDER BY n DESC) AS r FROM t ORDER BY r", &["3|1", "2|2", "1|3", "NULL|4"])
+        .await;
 }
 
 #[tokio::test]
@@ -149,20 +161,35 @@ async fn sets_subqueries_and_common_table_expressions() {
         ("WITH a AS (SELECT n FROM t WHERE n > 1), b AS (SELECT n * 10 AS n FROM a) SELECT SUM(n) FROM b", vec!["50"]),
         ("WITH T AS (SELECT n FROM t) SELECT COUNT(*) FROM T", vec!["4"]),
         ("SELECT n FROM t WHERE n = (SELECT MAX(n) FROM t)", vec!["3"]),
-        ("SELECT n FROM t WHERE branch IN (SELECT branch FROM t GROUP BY 1 HAVING COUNT(*) > 1) ORDER BY 1", vec!["1", "3"]),
+        (
+            "SELECT n FROM t WHERE branch IN (SELECT branch FROM t GROUP BY 1 HAVING COUNT(*) > 1) ORDER BY 1",
+            vec!["1", "3"],
+        ),
         ("SELECT 1 AS a UNION ALL SELECT 2 ORDER BY a DESC", vec!["2", "1"]),
         ("SELECT 1 UNION DISTINCT SELECT 1", vec!["1"]),
         ("SELECT 1 EXCEPT DISTINCT SELECT 1", vec![]),
         ("SELECT DISTINCT branch FROM t WHERE branch IS NOT NULL ORDER BY branch", vec!["control", "treatment"]),
         ("SELECT a.n, b.x FROM t AS a JOIN t AS b USING (ts) WHERE a.n = 2", vec!["2|1.5"]),
-        ("SELECT a.n FROM t a LEFT JOIN (SELECT n FROM t WHERE n > 2) b ON a.n = b.n WHERE b.n IS NULL AND a.n IS NOT NULL ORDER BY 1", vec!["1", "2"]),
+        (
+            "SELECT a.n FROM t a LEFT JOIN (SELECT n FROM t WHERE n > 2) b ON a.n = b.n WHERE b.n IS NULL AND a.n IS NOT NULL ORDER BY 1",
+            vec!["1", "2"],
+        ),
         ("SELECT COUNT(*) FROM t a CROSS JOIN t b", vec!["16"]),
         ("SELECT COUNT(*) FROM t a, t b WHERE a.n = b.n", vec!["3"]),
-        ("SELECT COALESCE(a.n, b.n) AS n FROM (SELECT 1 AS n) a FULL OUTER JOIN (SELECT 2 AS n) b ON a.n = b.n ORDER BY n", vec!["1", "2"]),
+        (
+            "SELECT COALESCE(a.n, b.n) AS n FROM (SELECT 1 AS n) a FULL OUTER JOIN (SELECT 2 AS n) b ON a.n = b.n ORDER BY n",
+            vec!["1", "2"],
+        ),
         ("SELECT * REPLACE (n + 1 AS n) FROM (SELECT n FROM t WHERE n = 1)", vec!["2"]),
         ("SELECT n FROM t WHERE EXISTS (SELECT 1 FROM t u WHERE u.n = t.n + 1) ORDER BY n", vec!["1", "2"]),
-        ("SELECT branch, COUNT(*) FROM t WHERE n IS NOT NULL GROUP BY ROLLUP(branch) ORDER BY 2 DESC, 1", vec!["NULL|3", "control|2", "treatment|1"]),
-        ("WITH RECURSIVE r AS (SELECT 1 AS i UNION ALL SELECT i + 1 FROM r WHERE i < 3) SELECT i FROM r ORDER BY i", vec!["1", "2", "3"]),
+        (
+            "SELECT branch, COUNT(*) FROM t WHERE n IS NOT NULL GROUP BY ROLLUP(branch) ORDER BY 2 DESC, 1",
+            vec!["NULL|3", "control|2", "treatment|1"],
+        ),
+        (
+            "WITH RECURSIVE r AS (SELECT 1 AS i UNION ALL SELECT i + 1 FROM r WHERE i < 3) SELECT i FROM r ORDER BY i",
+            vec!["1", "2", "3"],
+        ),
     ] {
         place.check(sql, &expected).await;
     }
@@ -173,12 +200,27 @@ async fn windows_and_qualify() {
     let place = Place::new();
     for (sql, expected) in [
         ("SELECT n, SUM(n) OVER (ORDER BY ts) AS running FROM t ORDER BY ts", vec!["1|1", "2|3", "3|6", "NULL|6"]),
-        ("SELECT n FROM t WHERE n IS NOT NULL QUALIFY ROW_NUMBER() OVER (PARTITION BY branch ORDER BY ts DESC) = 1 ORDER BY n", vec!["2", "3"]),
-        ("SELECT n, RANK() OVER (ORDER BY n DESC) AS r FROM t WHERE TRUE QUALIFY r <= 2 ORDER BY r", vec!["3|1", "2|2"]),
-        ("SELECT n, LAG(n) OVER w AS l, LEAD(n, 1, 0) OVER w AS m FROM t WHERE n > 0 WINDOW w AS (ORDER BY n) ORDER BY n", vec!["1|NULL|2", "2|1|3", "3|2|0"]),
+        (
+            "SELECT n FROM t WHERE n IS NOT NULL QUALIFY ROW_NUMBER() OVER (PARTITION BY branch ORDER BY ts DESC) = 1 ORDER BY n",
+            vec!["2", "3"],
+        ),
+        (
+            "SELECT n, RANK() OVER (ORDER BY n DESC) AS r FROM t WHERE TRUE QUALIFY r <= 2 ORDER BY r",
+            vec!["3|1", "2|2"],
+        ),
+        (
+            "SELECT n, LAG(n) OVER w AS l, LEAD(n, 1, 0) OVER w AS m FROM t WHERE n > 0 WINDOW w AS (ORDER BY n) ORDER BY n",
+            vec!["1|NULL|2", "2|1|3", "3|2|0"],
+        ),
         ("SELECT FIRST_VALUE(n) OVER (ORDER BY n DESC) AS f FROM t LIMIT 1", vec!["3"]),
-        ("SELECT n, SUM(n) OVER (ORDER BY ts ROWS BETWEEN 1 PRECEDING AND CURRENT ROW) AS s FROM t WHERE n > 0 ORDER BY ts", vec!["1|1", "2|3", "3|5"]),
-        ("SELECT branch, SUM(SUM(n)) OVER (ORDER BY branch) AS s FROM t WHERE n > 0 GROUP BY branch ORDER BY branch", vec!["control|4", "treatment|6"]),
+        (
+            "SELECT n, SUM(n) OVER (ORDER BY ts ROWS BETWEEN 1 PRECEDING AND CURRENT ROW) AS s FROM t WHERE n > 0 ORDER BY ts",
+            vec!["1|1", "2|3", "3|5"],
+        ),
+        (
+            "SELECT branch, SUM(SUM(n)) OVER (ORDER BY branch) AS s FROM t WHERE n > 0 GROUP BY branch ORDER BY branch",
+            vec!["control|4", "treatment|6"],
+        ),
         ("SELECT COUNTIF(n > 1) OVER () AS c FROM t LIMIT 1", vec!["2"]),
     ] {
         place.check(sql, &expected).await;
@@ -195,12 +237,21 @@ async fn arrays_are_unnested() {
         ("SELECT s.a FROM UNNEST([STRUCT(1 AS a), STRUCT(2 AS a)]) AS s", vec!["1", "2"]),
         ("SELECT n, e FROM t, UNNEST(list) AS e ORDER BY e", vec!["1|1", "1|2", "3|3"]),
         ("SELECT t.n, e FROM t CROSS JOIN UNNEST(t.list) AS e WHERE e > 1 ORDER BY e", vec!["1|2", "3|3"]),
-        ("SELECT n, e FROM t LEFT JOIN UNNEST(list) AS e ORDER BY n, e", vec!["NULL|NULL", "1|1", "1|2", "2|NULL", "3|3"]),
+        (
+            "SELECT n, e FROM t LEFT JOIN UNNEST(list) AS e ORDER BY n, e",
+            vec!["NULL|NULL", "1|1", "1|2", "2|NULL", "3|3"],
+        ),
         ("SELECT n, SUM(e) AS s FROM t JOIN UNNEST(list) AS e ON e < 3 GROUP BY n", vec!["1|3"]),
         ("SELECT a.n, b.n AS m, e FROM t a JOIN t b USING (ts), UNNEST(b.list) AS e ORDER BY e LIMIT 1", vec!["1|1|1"]),
         ("SELECT COUNT(*) FROM UNNEST(GENERATE_DATE_ARRAY('2024-01-01', CURRENT_DATE())) AS day", vec!["3"]),
-        ("SELECT d, COUNT(n) FROM UNNEST(GENERATE_DATE_ARRAY('2024-01-01', '2024-01-04')) AS d LEFT JOIN t ON t.day = d GROUP BY d ORDER BY d", vec!["2024-01-01|2", "2024-01-02|1", "2024-01-03|0", "2024-01-04|0"]),
-        ("SELECT ARRAY_LENGTH(list), list[SAFE_OFFSET(1)] FROM t ORDER BY ts", vec!["2|2", "0|NULL", "1|NULL", "NULL|NULL"]),
+        (
+            "SELECT d, COUNT(n) FROM UNNEST(GENERATE_DATE_ARRAY('2024-01-01', '2024-01-04')) AS d LEFT JOIN t ON t.day = d GROUP BY d ORDER BY d",
+            vec!["2024-01-01|2", "2024-01-02|1", "2024-01-03|0", "2024-01-04|0"],
+        ),
+        (
+            "SELECT ARRAY_LENGTH(list), list[SAFE_OFFSET(1)] FROM t ORDER BY ts",
+            vec!["2|2", "0|NULL", "1|NULL", "NULL|NULL"],
+        ),
     ] {
         place.check(sql, &expected).await;
     }

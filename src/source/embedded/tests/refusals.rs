@@ -14,7 +14,10 @@ async fn unknown_names_have_their_place() {
         ("SELECT t.nope FROM t", "Name nope not found inside t at [1:10]"),
         ("SELECT n FROM t a JOIN t b ON a.n = b.n", "Column name n is ambiguous at [1:8]"),
         ("SELECT n FROM t WHERE ts > 'yesterday'", "Could not cast literal \"yesterday\" to type TIMESTAMP"),
-        ("SELECT n FROM t WHERE ts > DATE '2024-01-01'", "No matching signature for operator > for argument types: TIMESTAMP, DATE"),
+        (
+            "SELECT n FROM t WHERE ts > DATE '2024-01-01'",
+            "No matching signature for operator > for argument types: TIMESTAMP, DATE",
+        ),
         ("SELECT n FROM t WHERE branch = 1", "No matching signature for operator = for argument types: STRING, INT64"),
         ("SELECT ts - ts FROM t", "No matching signature for operator - for argument types: TIMESTAMP, TIMESTAMP"),
         ("SELECT n, n FROM t", "Duplicate column names in the result are not supported. Found duplicate(s): n"),
@@ -25,10 +28,19 @@ async fn unknown_names_have_their_place() {
         ("SELECT CAST('x' AS INT64)", "Bad int64 value: x"),
         ("SELECT [1][OFFSET(3)]", "Array index 3 is out of bounds"),
         ("SELECT TIMESTAMP_TRUNC(ts, FORTNIGHT) FROM t", "A valid date part name is required but found FORTNIGHT"),
-        ("SELECT UNIX_SECONDS(ts, 1, 2) FROM t", "No matching signature for function UNIX_SECONDS for argument types: TIMESTAMP, INT64, INT64"),
+        (
+            "SELECT UNIX_SECONDS(ts, 1, 2) FROM t",
+            "No matching signature for function UNIX_SECONDS for argument types: TIMESTAMP, INT64, INT64",
+        ),
         ("SELECT UNIX_SECONDS(n) FROM t", "No matching signature for function UNIX_SECONDS for argument types: INT64"),
-        ("SELECT TIMESTAMP_DIFF(ts, day, DAY) FROM t", "No matching signature for function TIMESTAMP_DIFF, DATE_DIFF or DATETIME_DIFF for argument types: TIMESTAMP, DATE, STRING, STRING"),
-        ("SELECT n FROM t WHERE FORMAT_DATE('%F', n) = 'x'", "No matching signature for function FORMAT_DATE for argument types: STRING, INT64"),
+        (
+            "SELECT TIMESTAMP_DIFF(ts, day, DAY) FROM t",
+            "No matching signature for function TIMESTAMP_DIFF, DATE_DIFF or DATETIME_DIFF for argument types: TIMESTAMP, DATE, STRING, STRING",
+        ),
+        (
+            "SELECT n FROM t WHERE FORMAT_DATE('%F', n) = 'x'",
+            "No matching signature for function FORMAT_DATE for argument types: STRING, INT64",
+        ),
         ("SELECT @nope", "Query parameter 'nope' not found at [1:8]"),
     ] {
         place.refuses(sql, Kind::InvalidQuery, message).await;
