@@ -52,12 +52,11 @@ impl Headers {
         read
     }
 
-    /// What a query may do with the cache, seen with these headers.
-    pub(super) fn cache(&self, asked: CacheControl) -> CacheControl {
-        CacheControl {
-            skip_read: asked.skip_read || self.cache_skip,
-            max_stale: if self.alert { Some(Duration::ZERO) } else { asked.max_stale },
-            ..asked
+    /// Takes from what a query may do with the cache what these headers forbid.
+    pub(super) fn restrict(&self, control: &mut CacheControl) {
+        control.skip_read |= self.cache_skip;
+        if self.alert {
+            control.max_stale = Some(Duration::ZERO);
         }
     }
 }
@@ -107,11 +106,15 @@ mod tests {
 
     #[test]
     fn an_alert_is_never_served_stale_and_a_skip_reads_nothing() {
-        let asked = CacheControl { max_stale: Some(Duration::from_secs(60)), ..CacheControl::default() };
-        assert_eq!(headers(&[]).cache(asked.clone()), asked);
-        let alert = headers(&[("FromAlert", "true")]).cache(asked.clone());
-        assert_eq!((alert.max_stale, alert.skip_read), (Some(Duration::ZERO), false));
-        assert!(headers(&[("X-Cache-Skip", "true")]).cache(asked.clone()).skip_read);
-        assert!(!headers(&[("X-Cache-Skip", "false")]).cache(asked).skip_read);
+        let restricted = |pairs: &[(&str, &str)]| {
+            let mut control = CacheControl { max_stale: Some(Duration::from_mins(1)), ..CacheControl::default() };
+            headers(pairs).restrict(&mut control);
+            (control.max_stale, control.skip_read)
+        };
+        let minute = Some(Duration::from_mins(1));
+        assert_eq!(restricted(&[]), (minute, false));
+        assert_eq!(restricted(&[("FromAlert", "true")]), (Some(Duration::ZERO), false));
+        assert_eq!(restricted(&[("X-Cache-Skip", "true")]), (minute, true));
+        assert_eq!(restricted(&[("X-Cache-Skip", "false")]), (minute, false));
     }
 }

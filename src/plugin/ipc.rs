@@ -33,10 +33,10 @@ pub(super) fn encode(batch: &RecordBatch) -> Result<Bytes> {
     let mut dictionaries = DictionaryTracker::new(true);
     let (_, message) =
         IpcDataGenerator::default().encode(batch, &mut dictionaries, &options, &mut context).map_err(broken)?;
-    let mut content = Vec::with_capacity(message.arrow_data.len() + 4096);
-    write_schema(&mut content, batch.schema_ref(), &options)?;
-    write_message(&mut content, message, &options).map_err(broken)?;
-    Ok(content.into())
+    let mut encoded = Vec::with_capacity(message.arrow_data.len() + 4096);
+    write_schema(&mut encoded, batch.schema_ref(), &options)?;
+    write_message(&mut encoded, message, &options).map_err(broken)?;
+    Ok(encoded.into())
 }
 
 /// Makes a file of encoded content and the schema's metadata.
@@ -130,10 +130,10 @@ mod tests {
             Field::new("b", DataType::Boolean, true),
         ]);
         let columns: Vec<ArrayRef> = vec![
-            Arc::new(Int64Array::from_iter((0..rows).map(|n| (n % 3 != 0).then_some(n)))),
-            Arc::new(Float64Array::from_iter((0..rows).map(|n| Some(if n == 1 { f64::NAN } else { 0.5 })))),
-            Arc::new(StringArray::from_iter((0..rows).map(|n| (n % 2 == 0).then(|| "é".repeat(3))))),
-            Arc::new(BooleanArray::from_iter((0..rows).map(|n| (n > 4).then_some(n % 2 == 0)))),
+            Arc::new((0..rows).map(|n| (n % 3 != 0).then_some(n)).collect::<Int64Array>()),
+            Arc::new((0..rows).map(|n| Some(if n == 1 { f64::NAN } else { 0.5 })).collect::<Float64Array>()),
+            Arc::new((0..rows).map(|n| (n % 2 == 0).then(|| "é".repeat(3))).collect::<StringArray>()),
+            Arc::new((0..rows).map(|n| (n > 4).then_some(n % 2 == 0)).collect::<BooleanArray>()),
         ];
         RecordBatch::try_new(Arc::new(schema), columns).unwrap()
     }

@@ -92,7 +92,7 @@ pub(super) fn answer(batches: Batches) -> Answer {
         },
         executed_sql: "SELECT 1".into(),
         content_id: 1,
-        lifetime: Duration::from_secs(60),
+        lifetime: Duration::from_mins(1),
         step: None,
     }
 }

@@ -37,7 +37,7 @@ const MOST_RESPONSE_BYTES: usize = i32::MAX as usize;
 
 /// How long answers may still take after the end was asked for. go-plugin kills after 2 s, and the
 /// jobs that are left must be cancelled before that.
-const DRAIN: Duration = Duration::from_millis(1000);
+const DRAIN: Duration = Duration::from_secs(1);
 
 /// How often the host is looked for.
 const PARENT_CHECK: Duration = Duration::from_millis(500);
@@ -180,4 +180,63 @@ async fn gone(parent: u32) {
 #[cfg(not(unix))]
 async fn gone(_: u32) {
     std::future::pending().await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plugin::scripted::app;
+    use grafana_plugin_sdk::pluginv2::data_client::DataClient;
+    use grafana_plugin_sdk::pluginv2::{DataQuery, QueryDataRequest};
+    use tonic_grafana::client::Grpc;
+    use tonic_grafana::codec::ProstCodec;
+    use tonic_grafana::codegen::http::uri::PathAndQuery;
+    use tonic_grafana::transport::Channel;
+    use tonic_grafana::{Code, Request, Status};
+    use tonic_health_grafana::pb::HealthCheckRequest;
+    use tonic_health_grafana::pb::health_client::HealthClient;
+
+    #[test]
+    fn a_host_of_our_protocol_version_is_served() {
+        let check =
+            |versions: Option<&str>| check(&Host { protocol_versions: versions.map(str::to_owned), offers_tls: true });
+        for versions in [None, Some("2"), Some("1,2"), Some("3, 2")] {
+            assert!(check(versions).is_ok(), "{versions:?}");
+        }
+        assert!(check(Some("1")).unwrap_err().message().contains("\"1\""));
+    }
+
+    async fn call(channel: &Channel, path: &'static str) -> Result<(), Status> {
+        let mut grpc = Grpc::new(channel.clone());
+        grpc.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
+        let codec = ProstCodec::<(), ()>::default();
+        grpc.unary(Request::new(()), PathAndQuery::from_static(path), codec).await.map(drop)
+    }
+
+    #[tokio::test]
+    async fn a_host_finds_its_services_and_the_controller_ends_them() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let controller = Controller(Arc::default());
+        let asked = Arc::clone(&controller.0);
+        let served = tokio::spawn(run(Arc::new(app()), controller, listener, async move { asked.notified().await }));
+        let channel = Channel::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
+
+        for service in ["plugin", ""] {
+            let request = HealthCheckRequest { service: service.to_owned() };
+            let health = HealthClient::new(channel.clone()).check(request).await.unwrap().into_inner();
+            assert_eq!(health.status, ServingStatus::Serving as i32, "{service:?}");
+        }
+        let query = DataQuery { ref_id: "A".into(), ..Default::default() };
+        let request = QueryDataRequest { queries: vec![query], ..Default::default() };
+        let answer = DataClient::new(channel.clone()).query_data(request).await.unwrap().into_inner();
+        assert_eq!(answer.responses["A"].status, 400);
+        for path in ["/plugin.GRPCController/Restart", "/plugin.GRPCStdio/StreamStdio", "/pluginv2.Stream/RunStream"] {
+            assert_eq!(call(&channel, path).await.unwrap_err().code(), Code::Unimplemented, "{path}");
+        }
+        assert!(!served.is_finished());
+        call(&channel, "/plugin.GRPCController/Shutdown").await.unwrap();
+        drop(channel);
+        served.await.unwrap().unwrap();
+    }
 }

@@ -105,6 +105,9 @@ func TestTheEndComesInLessThanTwoSeconds(t *testing.T) {
 	if took := kill(h); took >= 2*time.Second {
 		t.Errorf("with a query under way: %s", took)
 	}
+	if cancelled := bq.seenCancellations(); len(cancelled) != 1 || cancelled[0] != bq.seenJobs()[jobs].ID {
+		t.Errorf("the job under way was not cancelled: %v", cancelled)
+	}
 }
 
 func kill(h *host) time.Duration {
