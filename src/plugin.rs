@@ -25,9 +25,7 @@ mod wide;
 
 pub use serve::{Host, serve, serve_on};
 
-use tracing::level_filters::LevelFilter;
 use tracing_subscriber::Layer;
-use tracing_subscriber::filter::Targets;
 use tracing_subscriber::registry::LookupSpan;
 use weir_plan::Error;
 use weir_plan::error::LogLevel;
@@ -49,17 +47,13 @@ pub fn is_hosted(magic_cookie: Option<&str>) -> bool {
     magic_cookie == Some(MAGIC_COOKIE_VALUE)
 }
 
-/// Libraries that write tokens into their events below this level.
-const INDISCREET: [(&str, LevelFilter); 1] = [("yup_oauth2", LevelFilter::INFO)];
-
 /// Writes events to stderr as hclog's JSON lines, which Grafana takes into its own log with their
-/// levels and fields. Whatever other filter there is, no event that may hold a token is written.
+/// levels and fields.
 pub fn log_layer<S>() -> impl Layer<S> + Send + Sync + 'static
 where
     S: tracing::Subscriber + for<'a> LookupSpan<'a> + Send + Sync + 'static,
 {
-    let discreet = Targets::new().with_default(LevelFilter::TRACE).with_targets(INDISCREET);
-    grafana_plugin_sdk::backend::layer().with_filter(discreet)
+    grafana_plugin_sdk::backend::layer()
 }
 
 /// The one log line of a failed request; `subject` says what failed: a refId, a path.

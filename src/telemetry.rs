@@ -1,5 +1,6 @@
 //! The log: to stderr only, because stdout belongs to the host's handshake.
 
+use tracing_subscriber::filter::{FilterExt as _, LevelFilter, Targets};
 use tracing_subscriber::layer::{Layer, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Registry};
@@ -7,6 +8,9 @@ use weir_plan::{Error, Result};
 
 /// What is logged where `WEIR_LOG` says nothing.
 const DEFAULT: &str = "info";
+
+/// Libraries that write tokens into their events below this level.
+const INDISCREET: [(&str, LevelFilter); 1] = [("yup_oauth2", LevelFilter::INFO)];
 
 /// Logs lines for people.
 ///
@@ -17,7 +21,8 @@ pub fn for_people(filter: Option<&str>) -> Result<()> {
     init(tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(ansi), filter)
 }
 
-/// Logs through a layer of the caller's, such as a host's own format.
+/// Logs through a layer of the caller's, such as a host's own format. Whatever the filter says, no
+/// event that may hold a token is written.
 ///
 /// # Errors
 /// As [`for_people`].
@@ -26,8 +31,9 @@ pub fn init(layer: impl Layer<Registry> + Send + Sync + 'static, filter: Option<
     let filter = EnvFilter::try_new(&directives).map_err(|error| {
         Error::invalid(format!("WEIR_LOG={directives:?} is no filter; give a level such as debug")).with_source(error)
     })?;
+    let discreet = Targets::new().with_default(LevelFilter::TRACE).with_targets(INDISCREET);
     tracing_subscriber::registry()
-        .with(layer.with_filter(filter))
+        .with(layer.with_filter(filter.and(discreet)))
         .try_init()
         .map_err(|error| Error::internal("the log cannot be set up").with_source(error))
 }

@@ -217,9 +217,7 @@ mod tests {
     async fn a_host_finds_its_services_and_the_controller_ends_them() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let controller = Controller(Arc::default());
-        let asked = Arc::clone(&controller.0);
-        let served = tokio::spawn(run(Arc::new(app()), controller, listener, async move { asked.notified().await }));
+        let served = tokio::spawn(serve_on(Arc::new(app()), listener, std::future::pending()));
         let channel = Channel::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
 
         for service in ["plugin", ""] {
