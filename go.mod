@@ -1,4 +1,4 @@
-module github.com/mozilla/weir
+module weir.invalid/build
 
 go 1.24
 

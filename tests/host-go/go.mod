@@ -1,4 +1,4 @@
-module github.com/mozilla/weir/tests/host-go
+module weir.invalid/host
 
 go 1.26.5
 
