@@ -11,6 +11,7 @@ mod functions;
 mod jobs;
 mod operators;
 mod output;
+mod partition;
 mod planning;
 mod provider;
 mod pruning;

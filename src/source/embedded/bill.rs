@@ -9,9 +9,9 @@ use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::logical_expr::{LogicalPlan, TableScan};
 use weir_plan::TableId;
 
+use super::partition::PartitionKey;
 use super::provider::Provider;
 use super::pruning::surviving;
-use super::table::PartitionKey;
 use crate::source::{MINIMUM_BYTES_PER_TABLE, billed_bytes};
 
 /// Bytes of one job.

@@ -130,6 +130,14 @@ fn arithmetic(expr: RawBinaryExpr, left: &DataType, right: &DataType) -> Result<
             call("$add", vec![expr.right, expr.left, lit("day")])
         }
         (op, left, right) if !is_number(left) || !is_number(right) => Err(mismatch(op, left, right)),
+        (Op::Plus | Op::Minus | Op::Multiply, left, right) if left.is_integer() && right.is_integer() => {
+            let name = match expr.op {
+                Op::Plus => "$plus",
+                Op::Minus => "$minus",
+                _ => "$times",
+            };
+            call(name, vec![expr.left, expr.right])
+        }
         (Op::Divide, left, right) if !is_decimal(left) && !is_decimal(right) => {
             call("$divide", vec![expr.left, expr.right])
         }

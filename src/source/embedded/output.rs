@@ -51,6 +51,11 @@ pub(super) fn schema(
         if !seen.insert(name.to_lowercase()) {
             return Err(errors::duplicate(&name));
         }
+        if matches!(field.data_type(), DataType::Interval(_) | DataType::Duration(_)) {
+            return Err(Error::invalid(format!(
+                "the embedded engine does not support answers of INTERVAL, as column {name}"
+            )));
+        }
         fields.push(Field::new(name, spell_type(&types::normal(field.data_type()), spellings), true));
     }
     Ok(Arc::new(Schema::new(fields)))

@@ -11,7 +11,7 @@ use sqlparser::ast::Statement;
 use weir_plan::{Error, Parameter, Result, TableId, Timestamp};
 
 use super::bill::{self, Bytes};
-use super::catalog::{Relation, Snapshot, not_found};
+use super::catalog::{Relation, Snapshot, View, not_found};
 use super::provider::Provider;
 use super::rewrite::{Surroundings, rewrite};
 use super::session::Session;
@@ -48,17 +48,21 @@ pub(super) fn plan(
     let mut planning = Planning::new(session, snapshot, now);
     let planned = planning.query(&job.sql, &job.parameters, project, default)?;
     let plan = session.state().optimize(&planned.plan).map_err(|error| errors::of(error, &planned.words))?;
+    let schema = output::schema(plan.schema().as_arrow(), planned.names, &planned.spellings)?;
     let tables = planning.sources.iter().filter(|(_, source)| source.is_table).map(|(id, _)| id.clone()).collect();
     let bytes = bill::bytes(&plan, &tables).map_err(|error| errors::of(error, &planned.words))?;
     let referenced = planning.sources.into_keys().collect();
-    Ok(Planned { plan, schema: planned.schema, bytes, referenced, words: planned.words })
+    Ok(Planned { plan, schema, bytes, referenced, words: planned.words })
 }
 
 /// The columns of a view.
 pub(super) fn view_schema(session: &Session, snapshot: &Snapshot, id: &TableId, now: Timestamp) -> Result<SchemaRef> {
+    let Some(Relation::View(view)) = snapshot.get(id) else { return Err(not_found(id)) };
     let mut planning = Planning::new(session, snapshot, now);
-    planning.source(id)?;
-    planning.sources.remove(id).map(|source| source.schema).ok_or_else(|| not_found(id))
+    let planned = planning.view(id, view)?;
+    // A column's type is known once the branches of a UNION have theirs.
+    let plan = session.analyze(planned.plan).map_err(|error| errors::of(error, &planned.words))?;
+    output::schema(plan.schema().as_arrow(), planned.names, &planned.spellings)
 }
 
 struct Planning<'a> {
@@ -76,9 +80,11 @@ struct Known {
     is_table: bool,
 }
 
+/// A plan whose types are not final, and how its columns are written.
 struct PlannedQuery {
     plan: LogicalPlan,
-    schema: SchemaRef,
+    names: Option<Vec<String>>,
+    spellings: HashMap<String, String>,
     words: Words,
 }
 
@@ -112,8 +118,17 @@ impl<'a> Planning<'a> {
         }
         spellings.extend(words.aliases().clone());
         let plan = self.session.plan(Statement::Query(query), &sources).map_err(|error| errors::of(error, &words))?;
-        let schema = output::schema(plan.schema().as_arrow(), names, &spellings)?;
-        Ok(PlannedQuery { plan, schema, words })
+        Ok(PlannedQuery { plan, names, spellings, words })
+    }
+
+    fn view(&mut self, id: &TableId, view: &View) -> Result<PlannedQuery> {
+        if self.open.contains(id) {
+            return Err(Error::invalid(format!("view {id} reads itself; views cannot be recursive")));
+        }
+        self.open.push(id.clone());
+        let planned = self.query(&view.sql, &BTreeMap::new(), &id.project, None);
+        self.open.pop();
+        planned.map_err(|error| error.context(format!("in view {id}")))
     }
 
     /// Makes a relation known.
@@ -128,15 +143,10 @@ impl<'a> Planning<'a> {
                 is_table: true,
             },
             Some(Relation::View(view)) => {
-                if self.open.contains(id) {
-                    return Err(Error::invalid(format!("view {id} reads itself; views cannot be recursive")));
-                }
-                self.open.push(id.clone());
-                let planned = self.query(&view.sql, &BTreeMap::new(), &id.project, None);
-                self.open.pop();
-                let planned = planned.map_err(|error| error.context(format!("in view {id}")))?;
+                let planned = self.view(id, view)?;
+                let schema = output::schema(planned.plan.schema().as_arrow(), planned.names, &planned.spellings)?;
                 let source = provider_as_source(Arc::new(ViewTable::new(planned.plan, None)));
-                Known { source, schema: planned.schema, is_table: false }
+                Known { source, schema, is_table: false }
             }
             None => return Err(self.missing(id)),
         };

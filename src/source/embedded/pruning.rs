@@ -11,7 +11,8 @@ use datafusion::common::ScalarValue;
 use datafusion::logical_expr::{Between, BinaryExpr, Expr, Operator, expr::InList};
 use weir_plan::extent::DAY;
 
-use super::table::{Partition, PartitionKey, TableRows, partition_last};
+use super::partition::{Partition, PartitionKey, partition_last};
+use super::table::TableRows;
 
 /// The partitions that survive all of `filters`, in order.
 pub(super) fn surviving<'a>(table: &'a TableRows, filters: &[Expr]) -> Vec<(PartitionKey, &'a Arc<Partition>)> {

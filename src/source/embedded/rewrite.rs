@@ -3,18 +3,22 @@
 //! Expressions are rewritten from the leaves up, so that a rule sees rewritten parts and its own
 //! result is not visited again. What no rule knows is refused by name.
 
+mod access;
+mod aggregates;
 mod functions;
 mod selects;
 mod tables;
+mod times;
 mod tree;
+mod unnest;
 mod values;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    AccessExpr, BinaryOperator, CastKind, CeilFloorKind, DateTimeField, Expr, Query, Select, Subscript, TableFactor,
-    UnaryOperator, Value, VisitMut, VisitorMut,
+    BinaryOperator, CastKind, CeilFloorKind, DateTimeField, Expr, Query, Select, TableFactor, UnaryOperator, Value,
+    VisitMut, VisitorMut,
 };
 use weir_plan::{Error, Parameter, Result, TableId, Timestamp};
 
@@ -169,12 +173,8 @@ impl Rewriter<'_> {
             Expr::Between { expr, negated, low, high } => between(&expr, negated, *low, *high),
             Expr::BinaryOp { left, op, right } => match (op, *left, *right) {
                 (BinaryOperator::Plus, time, interval @ Expr::Interval(_))
-                | (BinaryOperator::Plus, interval @ Expr::Interval(_), time) => {
-                    functions::shifted(time, interval, false)?
-                }
-                (BinaryOperator::Minus, time, interval @ Expr::Interval(_)) => {
-                    functions::shifted(time, interval, true)?
-                }
+                | (BinaryOperator::Plus, interval @ Expr::Interval(_), time) => times::shifted(time, interval, false)?,
+                (BinaryOperator::Minus, time, interval @ Expr::Interval(_)) => times::shifted(time, interval, true)?,
                 (op, left, right) => Expr::BinaryOp { left: Box::new(left), op, right: Box::new(right) },
             },
             Expr::InUnnest { expr, array_expr, negated } => in_unnest(expr, *array_expr, negated),
@@ -190,9 +190,9 @@ impl Rewriter<'_> {
             Expr::Trim { expr, trim_where: None, trim_what: None, trim_characters } => {
                 call("btrim", std::iter::once(*expr).chain(trim_characters.into_iter().flatten()))
             }
-            Expr::CompoundFieldAccess { root, access_chain } => access(*root, access_chain)?,
+            Expr::CompoundFieldAccess { root, access_chain } => access::access(*root, access_chain)?,
             Expr::Struct { values, fields } if fields.is_empty() => {
-                Expr::Struct { values: values.into_iter().map(named).collect(), fields }
+                Expr::Struct { values: values.into_iter().map(access::named).collect(), fields }
             }
             Expr::Struct { .. } => return Err(unsupported("typed STRUCT<…>(…)")),
             Expr::Subquery(_) | Expr::Exists { .. } => expr,
@@ -260,49 +260,4 @@ fn in_unnest(expr: Box<Expr>, array: Expr, negated: bool) -> Expr {
             if negated { Expr::UnaryOp { op: UnaryOperator::Not, expr: Box::new(found) } } else { found }
         }
     }
-}
-
-/// `array[OFFSET(0)].field` and its like, as calls.
-fn access(root: Expr, chain: Vec<AccessExpr>) -> Result<Expr> {
-    let mut chain = chain.into_iter().peekable();
-    let mut expr = root;
-    if let Expr::Identifier(first) = &expr {
-        let mut path = vec![first.clone()];
-        while let Some(AccessExpr::Dot(Expr::Identifier(_))) = chain.peek() {
-            if let Some(AccessExpr::Dot(Expr::Identifier(ident))) = chain.next() {
-                path.push(ident);
-            }
-        }
-        if path.len() > 1 {
-            expr = Expr::CompoundIdentifier(path);
-        }
-    }
-    for step in chain {
-        expr = match step {
-            AccessExpr::Dot(Expr::Identifier(field)) => call("get_field", [expr, text(field.value)]),
-            AccessExpr::Subscript(Subscript::Index { index: Expr::Function(function) }) => {
-                let base = function.name.to_string().replace('`', "");
-                match tree::arguments(&function).map(<[Expr; 1]>::try_from) {
-                    Some(Ok([position])) => call("$element", [expr, position, text(base)]),
-                    _ => return Err(unsupported(&format!("the subscript [{function}]"))),
-                }
-            }
-            AccessExpr::Subscript(Subscript::Index { index }) => call("$element", [expr, index, text("offset")]),
-            other => return Err(unsupported(&format!("the access {other}"))),
-        };
-    }
-    Ok(expr)
-}
-
-/// `STRUCT(a)` names its field as `STRUCT(a AS a)` does.
-fn named(value: Expr) -> Expr {
-    let name = match &value {
-        Expr::Identifier(ident) => ident.clone(),
-        Expr::CompoundIdentifier(path) => match path.last() {
-            Some(last) => last.clone(),
-            None => return value,
-        },
-        _ => return value,
-    };
-    Expr::Named { expr: Box::new(value), name }
 }

@@ -48,6 +48,11 @@ impl Session {
         &self.state
     }
 
+    /// Gives all expressions of a plan their final types.
+    pub(super) fn analyze(&self, plan: LogicalPlan) -> Result<LogicalPlan> {
+        self.state.analyzer().execute_and_check(plan, self.state.config_options(), |_, _| {})
+    }
+
     /// Plans a rewritten statement over `tables`.
     pub(super) fn plan(
         &self,

@@ -6,60 +6,15 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt32Array};
-use datafusion::arrow::compute::{cast, concat_batches, take_record_batch};
+use datafusion::arrow::compute::{cast, take_record_batch};
 use datafusion::arrow::datatypes::{DataType, Date32Type, Field, Fields, Schema, SchemaRef, TimestampMicrosecondType};
-use weir_plan::extent::{DAY, HOUR};
+use weir_plan::extent::DAY;
 use weir_plan::{Error, Result, TableId, Timestamp};
 
 use super::TableSpec;
-use super::calendar::{self, Part};
-use super::sizes::logical_bytes;
+use super::partition::{Partition, PartitionKey, partition_start};
 use super::types;
 use crate::source::{PartitionUnit, Partitioning};
-
-/// Rows of a stored batch at most: `DataFusion`'s own batch size, so that operators yield often.
-const BATCH_ROWS: usize = 8192;
-
-/// Start of a partition in microseconds; `None` for rows without one: a NULL in the partitioning
-/// column, or a table without partitioning.
-pub(super) type PartitionKey = Option<i64>;
-
-/// The rows of one partition.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Partition {
-    batches: Vec<RecordBatch>,
-    rows: usize,
-    bytes: Vec<u64>,
-}
-
-impl Partition {
-    /// The rows.
-    pub(super) fn batches(&self) -> &[RecordBatch] {
-        &self.batches
-    }
-
-    /// Logical bytes of column `i`.
-    pub(super) fn bytes(&self, i: usize) -> u64 {
-        self.bytes.get(i).copied().unwrap_or(0)
-    }
-
-    fn push(&mut self, rows: &RecordBatch) -> Result<()> {
-        self.bytes.resize(rows.num_columns(), 0);
-        for (bytes, column) in self.bytes.iter_mut().zip(rows.columns()) {
-            *bytes += logical_bytes(column);
-        }
-        self.rows += rows.num_rows();
-        let mut rows = rows.clone();
-        if let Some(last) = self.batches.pop_if(|last| last.num_rows() + rows.num_rows() <= BATCH_ROWS) {
-            rows = concat_batches(&rows.schema(), [&last, &rows])
-                .map_err(|error| Error::internal("cannot join rows").with_source(error))?;
-        }
-        for start in (0..rows.num_rows()).step_by(BATCH_ROWS) {
-            self.batches.push(rows.slice(start, BATCH_ROWS.min(rows.num_rows() - start)));
-        }
-        Ok(())
-    }
-}
 
 /// A table as of some moment.
 #[derive(Clone, Debug)]
@@ -140,12 +95,12 @@ impl TableRows {
 
     /// Rows in all partitions.
     pub(super) fn num_rows(&self) -> u64 {
-        self.partitions.values().map(|partition| partition.rows as u64).sum()
+        self.partitions.values().map(|partition| partition.rows()).sum()
     }
 
     /// Logical bytes of all columns and partitions.
     pub(super) fn num_bytes(&self) -> u64 {
-        self.partitions.values().flat_map(|partition| &partition.bytes).sum()
+        self.partitions.values().map(|partition| partition.total_bytes()).sum()
     }
 
     /// Adds rows, each to its partition.
@@ -302,23 +257,4 @@ fn points(column: &ArrayRef) -> Vec<Option<i64>> {
         }
         _ => column.as_primitive::<TimestampMicrosecondType>().iter().collect(),
     }
-}
-
-fn part(unit: PartitionUnit) -> Part {
-    match unit {
-        PartitionUnit::Hour => Part::Fixed(HOUR),
-        PartitionUnit::Day => Part::Fixed(DAY),
-        PartitionUnit::Month => Part::Months(1),
-        PartitionUnit::Year => Part::Months(12),
-    }
-}
-
-/// Start of the partition that holds a point.
-pub(super) fn partition_start(point: i64, unit: PartitionUnit) -> i64 {
-    calendar::truncate(point, part(unit)).unwrap_or(point)
-}
-
-/// The last microsecond of the partition that begins at `start`.
-pub(super) fn partition_last(start: i64, unit: PartitionUnit) -> i64 {
-    calendar::add(start, 1, part(unit)).map_or(start, |next| next - 1)
 }

@@ -11,6 +11,9 @@ use super::scalar::{Args, fail, scalar};
 
 pub(super) fn all() -> Vec<Arc<ScalarUDF>> {
     vec![
+        scalar("$plus", both, |args| checked(args, "+", i64::checked_add, |a, b| a + b)),
+        scalar("$minus", both, |args| checked(args, "-", i64::checked_sub, |a, b| a - b)),
+        scalar("$times", both, |args| checked(args, "*", i64::checked_mul, |a, b| a * b)),
         scalar("$divide", |_| floats(2), |args| divide(args, Zero::Fails)),
         scalar("safe_divide", |_| floats(2), |args| divide(args, Zero::IsNull)),
         scalar("ieee_divide", |_| floats(2), |args| divide(args, Zero::IsIeee)),
@@ -77,6 +80,23 @@ fn digits(types: &[DataType]) -> Types {
         2 => Some((vec![DataType::Float64, DataType::Int64], DataType::Float64)),
         _ => None,
     }
+}
+
+/// INT64 unless, the branches of a UNION once known, one is FLOAT64.
+fn both(types: &[DataType]) -> Types {
+    if types.iter().all(|given| given.is_integer() || given.is_null()) { ints(2) } else { floats(2) }
+}
+
+fn checked(args: &Args, sign: &str, whole: fn(i64, i64) -> Option<i64>, real: fn(f64, f64) -> f64) -> Result<ArrayRef> {
+    if args.returns == DataType::Float64 {
+        let (left, right) = (args.floats(0), args.floats(1));
+        return args.to_floats(|row| Ok(left(row).zip(right(row)).map(|(left, right)| real(left, right))));
+    }
+    let (left, right) = (args.ints(0), args.ints(1));
+    args.to_ints(|row| {
+        let Some((left, right)) = left(row).zip(right(row)) else { return Ok(None) };
+        whole(left, right).map(Some).ok_or_else(|| fail(format!("int64 overflow: {left} {sign} {right}")))
+    })
 }
 
 /// What a division by zero gives.

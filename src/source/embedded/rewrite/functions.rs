@@ -1,15 +1,11 @@
 //! `GoogleSQL`'s function calls in the engine's terms. What is not listed here is refused by name.
 
-use sqlparser::ast::{
-    BinaryOperator, DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause,
-    FunctionArguments, HavingBound, HavingBoundKind, Ident, NullTreatment, ObjectName, OrderByExpr, OrderByOptions,
-    Value,
-};
+use sqlparser::ast::{BinaryOperator, Expr, Function};
 use weir_plan::{Error, Result};
 
-use super::Rewriter;
-use super::tree::{arguments, call, case, ident, int, literal_text, negative, null, text};
-use super::values;
+use super::times::{date_part, shifted, spaced, time, with_times};
+use super::tree::{arguments, call, case, int, literal_text, null, text};
+use super::{Rewriter, aggregates, values};
 use crate::source::embedded::syntax::at;
 
 /// Functions under their own or another name, without more ado.
@@ -82,33 +78,6 @@ const PLAIN: &[(&str, &str)] = &[
     ("upper", "upper"),
 ];
 
-/// Aggregates, likewise.
-const AGGREGATES: &[(&str, &str)] = &[
-    ("avg", "avg"),
-    ("bit_and", "bit_and"),
-    ("bit_or", "bit_or"),
-    ("bit_xor", "bit_xor"),
-    ("corr", "corr"),
-    ("count", "count"),
-    ("covar_pop", "covar_pop"),
-    ("covar_samp", "covar_samp"),
-    ("grouping", "grouping"),
-    ("logical_and", "bool_and"),
-    ("logical_or", "bool_or"),
-    ("max", "max"),
-    ("min", "min"),
-    ("stddev", "stddev"),
-    ("stddev_pop", "stddev_pop"),
-    ("stddev_samp", "stddev"),
-    ("sum", "sum"),
-    ("var_pop", "var_pop"),
-    ("var_samp", "var"),
-    ("variance", "var"),
-];
-
-/// Names of [`AGGREGATES`] and others that only this module gives.
-const ENGINE_AGGREGATES: &[&str] = &["array_agg", "bool_and", "bool_or", "first_value", "string_agg", "var"];
-
 /// Window functions that count.
 const RANKS: &[&str] = &["row_number", "rank", "dense_rank", "ntile"];
 
@@ -118,13 +87,8 @@ const WINDOWS: &[&str] = &["percent_rank", "cume_dist", "lag", "lead", "first_va
 /// Shapes that only their surroundings understand: `WEEK(MONDAY)`, `array[OFFSET(0)]`.
 const SHAPES: &[&str] = &["week", "offset", "safe_offset", "ordinal", "safe_ordinal"];
 
-/// Whether a rewritten call aggregates rows.
-pub(super) fn is_aggregate(function: &Function) -> bool {
-    let name = name_of(function);
-    AGGREGATES.iter().any(|(_, engine)| *engine == name) || ENGINE_AGGREGATES.contains(&name.as_str())
-}
-
-fn name_of(function: &Function) -> String {
+/// The name of a call, its parts joined by dots.
+pub(super) fn name_of(function: &Function) -> String {
     let parts: Vec<_> =
         function.name.0.iter().filter_map(|part| part.as_ident()).map(|ident| ident.value.as_str()).collect();
     parts.join(".")
@@ -134,7 +98,8 @@ fn place_of(function: &Function) -> String {
     function.name.0.first().and_then(|part| part.as_ident()).map_or_else(String::new, |ident| at(ident.span.start))
 }
 
-fn find(table: &[(&str, &'static str)], name: &str) -> Option<&'static str> {
+/// The engine's name for a `GoogleSQL` name.
+pub(super) fn find(table: &[(&str, &'static str)], name: &str) -> Option<&'static str> {
     table.iter().find(|(google, _)| *google == name).map(|(_, engine)| *engine)
 }
 
@@ -143,17 +108,13 @@ impl Rewriter<'_> {
     pub(super) fn function(&mut self, mut function: Function) -> Result<Expr> {
         let name = name_of(&function);
         let place = place_of(&function);
-        if let Some(engine) = find(AGGREGATES, &name) {
-            rename(&mut function, engine);
-            return Ok(Expr::Function(function));
-        }
         if WINDOWS.contains(&name.as_str()) && function.over.is_some() || SHAPES.contains(&name.as_str()) {
             return Ok(Expr::Function(function));
         }
         if RANKS.contains(&name.as_str()) && function.over.is_some() {
             return Ok(call("$cast_int64", [Expr::Function(function)]));
         }
-        if let Some(aggregate) = aggregate(&name, &mut function)? {
+        if let Some(aggregate) = aggregates::rewritten(&name, &mut function)? {
             return Ok(aggregate);
         }
         let wrong = |what: &str| Error::invalid(format!("FUNCTION {} {what}{place}", name.to_uppercase()));
@@ -183,15 +144,6 @@ impl Rewriter<'_> {
             None => Err(unsupported()),
         }
     }
-}
-
-fn rename(function: &mut Function, name: &str) {
-    let span = function.name.0.first().and_then(|part| part.as_ident()).map(|ident| ident.span);
-    let mut ident = ident(name);
-    if let Some(span) = span {
-        ident.span = span;
-    }
-    function.name = ObjectName::from(ident);
 }
 
 /// Functions of a fixed shape; `None` for another name or other arguments.
@@ -296,72 +248,6 @@ fn is_special(name: &str) -> bool {
     .contains(&name)
 }
 
-/// A string literal where a function's name says which time it is.
-fn time(name: &str, value: Expr) -> Result<Expr> {
-    use sqlparser::ast::{DataType, TimezoneInfo};
-    let Some(written) = literal_text(&value) else { return Ok(value) };
-    let sql_type = match name {
-        "unix_seconds" | "unix_millis" | "unix_micros" => DataType::Timestamp(None, TimezoneInfo::None),
-        _ if name.contains("timestamp") => DataType::Timestamp(None, TimezoneInfo::None),
-        _ if name.contains("datetime") => DataType::Datetime(None),
-        _ if name.contains("date") => DataType::Date,
-        _ => DataType::Time(None, TimezoneInfo::None),
-    };
-    values::constant(&sql_type, written)
-}
-
-/// String literals among a plain function's arguments that are times.
-fn with_times(name: &str, mut args: Vec<Expr>) -> Result<Vec<Expr>> {
-    let position = match name {
-        "unix_seconds" | "unix_millis" | "unix_micros" | "unix_date" => 0,
-        "format_timestamp" | "format_date" | "format_datetime" | "format_time" => 1,
-        _ => return Ok(args),
-    };
-    if let Some(arg) = args.get_mut(position) {
-        *arg = time(name, arg.clone())?;
-    }
-    Ok(args)
-}
-
-/// A date part, which is written like a column, as a string.
-fn date_part(expr: &Expr) -> Result<Expr> {
-    match expr {
-        Expr::Identifier(part) => Ok(text(&part.value)),
-        Expr::Function(function) if name_of(function) == "week" => match arguments(function).as_deref() {
-            Some([Expr::Identifier(day)]) => Ok(text(format!("week({})", day.value))),
-            _ => Err(Error::invalid("A valid date part name is required but found WEEK(…)")),
-        },
-        other => Err(Error::invalid(format!("A valid date part name is required but found {other}"))),
-    }
-}
-
-/// `time ± INTERVAL n part`.
-pub(super) fn shifted(time: Expr, interval: Expr, back: bool) -> Result<Expr> {
-    let (count, part) = amount(interval)?;
-    Ok(call("$add", [time, if back { negative(count) } else { count }, part]))
-}
-
-fn spaced(name: &str, first: Expr, last: Expr, interval: Expr) -> Result<Expr> {
-    let (count, part) = amount(interval)?;
-    Ok(call(name, [first, last, count, part]))
-}
-
-fn amount(interval: Expr) -> Result<(Expr, Expr)> {
-    let Expr::Interval(interval) = interval else {
-        return Err(Error::invalid(format!("Expected INTERVAL expression but found {interval}")));
-    };
-    let Some(part) = interval.leading_field.filter(|_| interval.last_field.is_none()) else {
-        return Err(Error::invalid("the embedded engine does not support an INTERVAL of several date parts"));
-    };
-    let count = match literal_text(&interval.value) {
-        Some(written) => {
-            int(written.trim().parse().map_err(|_| Error::invalid(format!("Invalid INTERVAL '{written}'")))?)
-        }
-        None => *interval.value,
-    };
-    Ok((count, text(part.to_string().to_lowercase())))
-}
-
 /// `GREATEST` and `LEAST` are NULL where an argument is.
 fn known_extreme(name: &str, args: Vec<Expr>) -> Expr {
     let is_null = |arg: &Expr| Expr::IsNull(Box::new(arg.clone()));
@@ -376,113 +262,4 @@ fn joined(args: Vec<Expr>) -> Expr {
 
 fn binary(left: Expr, op: BinaryOperator, right: Expr) -> Expr {
     Expr::BinaryOp { left: Box::new(left), op, right: Box::new(right) }
-}
-
-/// Aggregates of another name and shape.
-fn aggregate(name: &str, function: &mut Function) -> Result<Option<Expr>> {
-    let clauses = match &mut function.args {
-        FunctionArguments::List(list) => std::mem::take(&mut list.clauses),
-        _ => vec![],
-    };
-    let args = arguments(function);
-    let first = args.as_ref().and_then(|args| args.first().cloned());
-    let second = args.as_ref().and_then(|args| args.get(1).cloned());
-    match (name, first, second) {
-        ("countif", Some(condition), None) => {
-            put(function, vec![case(condition, int(1), None)], vec![]);
-            rename(function, "count");
-        }
-        ("approx_count_distinct", Some(value), None) => {
-            put(function, vec![value], vec![]);
-            rename(function, "count");
-            if let FunctionArguments::List(list) = &mut function.args {
-                list.duplicate_treatment = Some(DuplicateTreatment::Distinct);
-            }
-        }
-        ("any_value", Some(value), None) => {
-            let order = clauses.into_iter().find_map(|clause| match clause {
-                FunctionArgumentClause::Having(HavingBound(kind, by)) => {
-                    Some((by, matches!(kind, HavingBoundKind::Max)))
-                }
-                _ => None,
-            });
-            pick(function, value, order);
-        }
-        ("max_by" | "min_by", Some(value), Some(by)) => pick(function, value, Some((by, name == "max_by"))),
-        ("string_agg", Some(value), separator) => {
-            put(function, vec![value, separator.unwrap_or_else(|| text(","))], clauses);
-            rename(function, "string_agg");
-        }
-        ("array_agg", Some(value), None) => return array_agg(function, value, clauses).map(Some),
-        ("approx_quantiles", Some(value), Some(count)) => {
-            put(function, vec![value.clone()], vec![]);
-            rename(function, "array_agg");
-            function.filter = Some(Box::new(Expr::IsNotNull(Box::new(value))));
-            return Ok(Some(call("$quantiles", [Expr::Function(function.clone()), count])));
-        }
-        _ => {
-            if let FunctionArguments::List(list) = &mut function.args {
-                list.clauses = clauses;
-            }
-            return Ok(None);
-        }
-    }
-    Ok(Some(Expr::Function(function.clone())))
-}
-
-fn put(function: &mut Function, args: Vec<Expr>, clauses: Vec<FunctionArgumentClause>) {
-    if let FunctionArguments::List(list) = &mut function.args {
-        list.args = args.into_iter().map(|arg| FunctionArg::Unnamed(FunctionArgExpr::Expr(arg))).collect();
-        list.clauses = clauses;
-    }
-}
-
-/// The first value that is not NULL, in the order of another one.
-fn pick(function: &mut Function, value: Expr, order: Option<(Expr, bool)>) {
-    let clauses = order.map(|(expr, descending)| {
-        let options = OrderByOptions { asc: Some(!descending), nulls_first: Some(false) };
-        FunctionArgumentClause::OrderBy(vec![OrderByExpr { expr, options, with_fill: None }])
-    });
-    put(function, vec![value], clauses.into_iter().collect());
-    rename(function, "first_value");
-    function.null_treatment = Some(NullTreatment::IgnoreNulls);
-}
-
-fn array_agg(function: &mut Function, value: Expr, clauses: Vec<FunctionArgumentClause>) -> Result<Expr> {
-    let mut kept = vec![];
-    let mut limit = None;
-    let ignored = function.null_treatment.take();
-    let mut ignores_nulls = matches!(ignored, Some(NullTreatment::IgnoreNulls));
-    for clause in clauses {
-        match clause {
-            FunctionArgumentClause::IgnoreOrRespectNulls(treatment) => {
-                ignores_nulls = treatment == NullTreatment::IgnoreNulls;
-            }
-            FunctionArgumentClause::Limit(count) => limit = Some(count),
-            FunctionArgumentClause::OrderBy(order) => kept.push(FunctionArgumentClause::OrderBy(order)),
-            other => {
-                return Err(Error::invalid(format!("the embedded engine does not support ARRAY_AGG with {other}")));
-            }
-        }
-    }
-    if ignores_nulls {
-        function.filter = Some(Box::new(Expr::IsNotNull(Box::new(value.clone()))));
-    }
-    put(function, vec![value], kept);
-    rename(function, "array_agg");
-    let array = Expr::Function(function.clone());
-    Ok(match limit {
-        Some(limit) => call("array_slice", [array, int(1), limit]),
-        None => array,
-    })
-}
-
-/// Whether an expression is the bare identifier of a name.
-pub(super) fn is_named(expr: &Expr, name: &Ident) -> bool {
-    matches!(expr, Expr::Identifier(ident) if ident.value == name.value)
-}
-
-/// A number literal's text.
-pub(super) fn is_number(expr: &Expr) -> bool {
-    matches!(expr, Expr::Value(value) if matches!(value.value, Value::Number(..)))
 }

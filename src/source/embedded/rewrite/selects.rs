@@ -9,8 +9,8 @@ use std::ops::ControlFlow;
 use sqlparser::ast::{Expr, GroupByExpr, Ident, OrderByKind, Query, Select, SelectItem, SetExpr, VisitMut, VisitorMut};
 use weir_plan::{Error, Result};
 
-use super::functions::{is_aggregate, is_named, is_number};
-use super::tree::{ident, int};
+use super::aggregates::is_aggregate;
+use super::tree::{ident, int, is_named, is_number};
 use super::unsupported;
 
 /// Refuses clauses that the engine would ignore.

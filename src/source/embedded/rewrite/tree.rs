@@ -137,3 +137,13 @@ pub(super) fn derived(projection: Vec<SelectItem>, from: Option<TableFactor>, al
 pub(super) fn table_alias(name: Ident) -> TableAlias {
     TableAlias { explicit: true, name, columns: vec![], at: None }
 }
+
+/// Whether an expression is the bare identifier of a name.
+pub(super) fn is_named(expr: &Expr, name: &Ident) -> bool {
+    matches!(expr, Expr::Identifier(ident) if ident.value == name.value)
+}
+
+/// A number literal's text.
+pub(super) fn is_number(expr: &Expr) -> bool {
+    matches!(expr, Expr::Value(value) if matches!(value.value, Value::Number(..)))
+}

@@ -1,6 +1,6 @@
 //! Clauses, names and types.
 
-use super::{Place, types};
+use super::{Place, id, types};
 use crate::source::{Job, Source};
 use arrow::datatypes::DataType;
 
@@ -92,6 +92,21 @@ async fn types_are_those_of_the_storage_read_api() {
 }
 
 #[tokio::test]
+async fn a_view_has_the_types_of_its_answer() {
+    let place = Place::new();
+    place.embedded.create_view(id("p.d.v"), "SELECT n AS Mixed FROM d.t UNION ALL SELECT x FROM d.t").unwrap();
+    let described = place.embedded.table(&id("p.d.v")).await.unwrap();
+    let answer = place.answer("SELECT * FROM v").await.unwrap();
+    assert_eq!(described.schema.field(0), answer.schema().field(0));
+    assert_eq!(
+        (described.schema.field(0).name().as_str(), described.schema.field(0).data_type()),
+        ("Mixed", &DataType::Float64)
+    );
+    assert_eq!((described.kind.as_str(), described.num_rows), ("VIEW", 0));
+    place.check("SELECT SUM(mixed + 1) FROM v", &["12.0"]).await;
+}
+
+#[tokio::test]
 async fn times_compare_with_literals() {
     let place = Place::new();
     for (condition, expected) in [
@@ -167,6 +182,8 @@ async fn sets_subqueries_and_common_table_expressions() {
         ),
         ("SELECT 1 AS a UNION ALL SELECT 2 ORDER BY a DESC", vec!["2", "1"]),
         ("SELECT 1 UNION DISTINCT SELECT 1", vec!["1"]),
+        ("SELECT a, a / 2 AS half FROM (SELECT 1 AS a UNION ALL SELECT 2.5) ORDER BY a", vec!["1.0|0.5", "2.5|1.25"]),
+        ("SELECT a + 1 AS b FROM (SELECT NULL AS a UNION ALL SELECT 2.5) ORDER BY b", vec!["NULL", "3.5"]),
         ("SELECT 1 EXCEPT DISTINCT SELECT 1", vec![]),
         ("SELECT DISTINCT branch FROM t WHERE branch IS NOT NULL ORDER BY branch", vec!["control", "treatment"]),
         ("SELECT a.n, b.x FROM t AS a JOIN t AS b USING (ts) WHERE a.n = 2", vec!["2|1.5"]),

@@ -26,6 +26,7 @@ async fn unknown_names_have_their_place() {
         ("SELECT 1 / 0", "division by zero: 1 / 0"),
         ("SELECT DIV(n, 0) FROM t WHERE n = 1", "division by zero: DIV(1, 0)"),
         ("SELECT CAST('x' AS INT64)", "Bad int64 value: x"),
+        ("SELECT 9223372036854775807 + 1", "int64 overflow: 9223372036854775807 + 1"),
         ("SELECT [1][OFFSET(3)]", "Array index 3 is out of bounds"),
         ("SELECT TIMESTAMP_TRUNC(ts, FORTNIGHT) FROM t", "A valid date part name is required but found FORTNIGHT"),
         (
@@ -78,6 +79,8 @@ async fn what_the_engine_lacks_is_refused_by_name() {
         ("SELECT AS STRUCT n FROM t", "SELECT AS STRUCT or AS VALUE"),
         ("SELECT n FROM `p.d.t_*`", "wildcard tables"),
         ("SELECT CAST(n AS INTERVAL) FROM t", "casts to INTERVAL"),
+        ("SELECT INTERVAL 1 DAY AS i", "answers of INTERVAL, as column i"),
+        ("SELECT (SELECT COUNT(*) FROM UNNEST(list)) FROM t", "a subquery's UNNEST(list) of an outer query's array"),
         ("SELECT * FROM EXTERNAL_QUERY('connection', 'query')", "TABLE FUNCTION EXTERNAL_QUERY"),
     ] {
         let error = place.error(sql).await;
