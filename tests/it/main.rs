@@ -7,4 +7,5 @@
 mod conformance;
 mod doors;
 mod export;
+mod memory;
 mod support;
