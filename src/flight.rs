@@ -76,7 +76,9 @@ where
         let ending = |flight: &Flight<V>| (flight.task.clone(), flight.result.clone());
         let ending: Vec<_> = self.running.lock().flights.values().map(ending).collect();
         // Without the lock: an aborted task takes itself off the map.
-        ending.iter().for_each(|(task, _)| task.abort());
+        for (task, _) in &ending {
+            task.abort();
+        }
         for (_, mut result) in ending {
             // The task owns the sender, and drops it after the future.
             while result.changed().await.is_ok() {}
