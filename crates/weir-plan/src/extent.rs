@@ -80,6 +80,11 @@ impl Timestamp {
         DateTime::from_timestamp_micros(self.0).unwrap_or_default()
     }
 
+    /// ISO 8601 with milliseconds, as JavaScript writes it: `2024-01-01T00:00:00.000Z`.
+    pub fn iso_millis(self) -> String {
+        self.datetime().to_rfc3339_opts(SecondsFormat::Millis, true)
+    }
+
     /// The UTC date.
     pub fn date(self) -> NaiveDate {
         self.datetime().date_naive()

@@ -1,11 +1,12 @@
-//! Expansion of Grafana's `$__macros` in code; strings, comments and names in backticks stay as
-//! they are.
+//! Expansion of Grafana's `$__macros` in code, and of its global variables that arrive unexpanded
+//! (`${__from}`) in code and literals. Anything else in literals, comments and names in backticks
+//! stays as it is.
 //!
 //! Meanings: half-open time filters with typed literals; `$__timeGroup` as the official `BigQuery`
 //! data source defines it (`pkg/bigquery/macros.go` of grafana/google-bigquery-datasource).
 
 use crate::error::{Error, Result};
-use crate::extent::{Extent, Step, Timestamp};
+use crate::extent::{Extent, SECOND, Step, Timestamp};
 use crate::sql::{Lexeme, lexemes};
 
 /// An expanded text.
@@ -28,6 +29,9 @@ pub fn expand(template: &str, range: Option<Extent>, step: Option<Step>) -> Resu
     Ok(Expansion { sql, uses_range: scope.uses_range })
 }
 
+/// Grafana's global variables that a backend can replace, without `__`.
+const GLOBAL_VARIABLES: [&str; 7] = ["from", "to", "interval", "interval_ms", "range", "range_s", "range_ms"];
+
 struct Scope {
     range: Option<Extent>,
     step: Option<Step>,
@@ -40,14 +44,29 @@ impl Scope {
         let mut at = 0;
         while at < template.len() {
             let Some((lexeme, stretch)) = lexemes(&template[at..]).next() else { break };
-            let found = if lexeme == Lexeme::Code { stretch.find("$__") } else { None };
+            let found = match lexeme {
+                Lexeme::Code => begin(stretch),
+                Lexeme::Text => {
+                    out.push_str(&self.variables_in(stretch)?);
+                    at += stretch.len();
+                    continue;
+                }
+                Lexeme::Comment | Lexeme::Name => None,
+            };
             let Some(found) = found else {
                 out.push_str(stretch);
                 at += stretch.len();
                 continue;
             };
             out.push_str(&stretch[..found]);
-            let call = Call::read(&template[at + found..])?;
+            let text = &template[at + found..];
+            if text.starts_with("${") {
+                let (variable, length) = braced(text)?;
+                out.push_str(&self.variable(variable)?);
+                at += found + length;
+                continue;
+            }
+            let call = Call::read(text)?;
             out.push_str(&self.call(&call)?);
             at += found + call.length;
         }
@@ -73,7 +92,94 @@ impl Scope {
                 call.without_arguments()?;
                 Ok(self.step(call)?.millis().to_string())
             }
+            "millisTimeFrom" => Ok(format!("TIMESTAMP_MILLIS({})", self.range(call)?.start().millis())),
+            "millisTimeTo" => Ok(format!("TIMESTAMP_MILLIS({})", self.range(call)?.end().millis())),
+            "unixEpochFilter" => {
+                let column = self.column(call)?;
+                let range = self.range(call)?;
+                let seconds = |bound: Timestamp| bound.ceil(SECOND).seconds();
+                Ok(format!("{column} >= {} AND {column} < {}", seconds(range.start()), seconds(range.end())))
+            }
+            "unixEpochGroup" => self.unix_epoch_group(call),
+            "from" | "to" | "range" | "range_s" | "range_ms" => {
+                call.without_arguments()?;
+                self.variable(call.name)
+            }
             _ => Err(call.error("is not a known macro")),
+        }
+    }
+
+    /// A literal with its global variables replaced, as Grafana's front end does: `'${__from:date}'`.
+    /// Whatever else stands in it is text.
+    fn variables_in(&mut self, literal: &str) -> Result<String> {
+        let mut out = String::with_capacity(literal.len());
+        let mut rest = literal;
+        while let Some(found) = rest.find("${__") {
+            let (before, text) = rest.split_at(found);
+            out.push_str(before);
+            let known = braced(text).ok().filter(|(variable, _)| {
+                let name = variable.split(':').next().unwrap_or_default();
+                GLOBAL_VARIABLES.contains(&name)
+            });
+            let length = match known {
+                Some((variable, length)) => {
+                    out.push_str(&self.variable(variable)?);
+                    length
+                }
+                None => {
+                    out.push_str("${__");
+                    "${__".len()
+                }
+            };
+            rest = &text[length..];
+        }
+        out.push_str(rest);
+        Ok(out)
+    }
+
+    /// One of Grafana's global variables that reached the backend unexpanded, without its `__`.
+    /// Source: <https://grafana.com/docs/grafana/latest/dashboards/variables/add-template-variables/#global-variables>.
+    fn variable(&mut self, variable: &str) -> Result<String> {
+        let (name, format) = variable.split_once(':').unwrap_or((variable, ""));
+        let error = |what: &str| Error::invalid(format!("variable ${{__{variable}}} {what}"));
+        let point: fn(Extent) -> Timestamp = match name {
+            "from" => Extent::start,
+            "to" => Extent::end,
+            "interval" if format.is_empty() => {
+                return Ok(self
+                    .step
+                    .ok_or_else(|| error("needs an interval; give a step, for example 5m"))?
+                    .to_string());
+            }
+            "interval_ms" if format.is_empty() => {
+                let step = self.step.ok_or_else(|| error("needs an interval; give a step, for example 5m"))?;
+                return Ok(step.millis().to_string());
+            }
+            "range" | "range_s" | "range_ms" if format.is_empty() => |extent| extent.end(),
+            _ => return Err(error("is not known to the backend; it must be replaced before the query is sent")),
+        };
+        self.uses_range = true;
+        let range = self.range.ok_or_else(|| error("needs a time range; give from and to"))?;
+        let length = range.micros();
+        match (name, format) {
+            ("range", _) => Ok(format!("{}s", length / SECOND)),
+            ("range_s", _) => Ok((length / SECOND).to_string()),
+            ("range_ms", _) => Ok((length / 1000).to_string()),
+            (_, "") => Ok(point(range).millis().to_string()),
+            (_, "date" | "date:iso") => Ok(point(range).iso_millis()),
+            (_, "date:seconds") => Ok(point(range).seconds().to_string()),
+            _ => Err(error("has a format that the backend does not know; date, date:iso and date:seconds are")),
+        }
+    }
+
+    fn unix_epoch_group(&mut self, call: &Call<'_>) -> Result<String> {
+        let (column, step) = self.column_and_step(call)?;
+        match step {
+            Step::Micros(micros) if micros % SECOND == 0 => {
+                let seconds = micros / SECOND;
+                Ok(format!("DIV({column}, {seconds}) * {seconds}"))
+            }
+            _ => Err(call.error("takes an interval of whole seconds, for example 5m")),
         }
     }
 
@@ -93,17 +199,22 @@ impl Scope {
         }
     }
 
-    fn time_group(&mut self, call: &Call<'_>) -> Result<String> {
+    /// The arguments of a grouping macro.
+    fn column_and_step(&mut self, call: &Call<'_>) -> Result<(String, Step)> {
         let (column, interval) = match call.arguments.as_deref() {
             Some([column, interval, ..]) if !column.trim().is_empty() => (column.trim(), interval),
-            _ => return Err(call.error("takes the time column and an interval, for example $__timeGroup(ts, 5m)")),
+            _ => return Err(call.error("takes the time column and an interval, for example (ts, 5m)")),
         };
         let interval = interval.trim().trim_matches(['\'', '"']).trim();
         let step = match interval {
             "$__interval" => self.step(call)?,
             text => text.parse().map_err(|error: Error| error.context(format!("$__{}", call.name)))?,
         };
-        let column = self.expand(column)?;
+        Ok((self.expand(column)?, step))
+    }
+
+    fn time_group(&mut self, call: &Call<'_>) -> Result<String> {
+        let (column, step) = self.column_and_step(call)?;
         Ok(match step {
             Step::Micros(_) => {
                 let millis = step.millis();
@@ -131,6 +242,19 @@ impl Scope {
 
     fn step(&self, call: &Call<'_>) -> Result<Step> {
         self.step.ok_or_else(|| call.error("needs an interval; give a step, for example 5m"))
+    }
+}
+
+/// Where the first macro or global variable begins.
+fn begin(code: &str) -> Option<usize> {
+    [code.find("$__"), code.find("${__")].into_iter().flatten().min()
+}
+
+/// The name of the variable in braces that `text` begins with, without `__`, and its length.
+fn braced(text: &str) -> Result<(&str, usize)> {
+    match text.find('}') {
+        Some(end) => Ok((&text["${__".len()..end], end + 1)),
+        None => Err(Error::invalid("a variable ${__… has an unclosed brace")),
     }
 }
 
@@ -243,6 +367,16 @@ mod tests {
         );
         check("$__timeGroupAlias(t, 1h)", "TIMESTAMP_MILLIS(DIV(UNIX_MILLIS(t), 3600000) * 3600000) AS time");
         check("bin(time, $__interval), $__interval_ms", "bin(time, 10m), 600000");
+        check(
+            "$__millisTimeFrom(x) $__millisTimeTo(x)",
+            "TIMESTAMP_MILLIS(1704067200000) TIMESTAMP_MILLIS(1704153600000)",
+        );
+        check("$__unixEpochFilter(x)", "x >= 1704067200 AND x < 1704153600");
+        check("$__unixEpochGroup(x, 5m)", "DIV(x, 300) * 300");
+        check("$__from-${__from}-${__to:date:seconds}", "1704067200000-1704067200000-1704153600");
+        check("ts > '${__from:date:iso}' ${__interval} ${x}", "ts > '2024-01-01T00:00:00.000Z' 10m ${x}");
+        check("'${__nope} ${__to' -- ${__from}", "'${__nope} ${__to' -- ${__from}");
+        check("$__range $__range_s ${__range_ms}", "86400s 86400 86400000");
         check("$__timeGroup(IF(a, b, c), 1h)", "TIMESTAMP_MILLIS(DIV(UNIX_MILLIS(IF(a, b, c)), 3600000) * 3600000)");
         check("$__timeGroup(f(')', x[0]), 1h)", "TIMESTAMP_MILLIS(DIV(UNIX_MILLIS(f(')', x[0])), 3600000) * 3600000)");
     }
@@ -270,11 +404,14 @@ mod tests {
         check("$__timeFilter(ts)", "macro $__timeFilter needs a time range; give from and to");
         check("$__timeFilterEpoch(x)", "macro $__timeFilterEpoch is not a known macro");
         check("$__interval", "macro $__interval needs an interval; give a step, for example 5m");
-        check("$__interval (1)", "macro $__interval needs an interval; give a step, for example 5m");
+        check("$__from", "variable ${__from} needs a time range; give from and to");
         check(
-            "$__timeGroup(ts)",
-            "macro $__timeGroup takes the time column and an interval, for example $__timeGroup(ts, 5m)",
+            "${__nope}",
+            "variable ${__nope} is not known to the backend; it must be replaced before the query is sent",
         );
+        check("${__from", "a variable ${__… has an unclosed brace");
+        check("$__interval (1)", "macro $__interval needs an interval; give a step, for example 5m");
+        check("$__timeGroup(ts)", "macro $__timeGroup takes the time column and an interval, for example (ts, 5m)");
         let error = expand("$__timeGroup(ts, 5x)", Some(day()), None).unwrap_err();
         assert!(error.message().starts_with("$__timeGroup: interval \"5x\" is not"), "{error}");
     }
@@ -292,7 +429,7 @@ mod tests {
         ) {
             let template = pieces.concat();
             let expanded = expand(&template, Some(day()), Some(ten_minutes()));
-            if !template.contains("$__") {
+            if begin(&template).is_none() {
                 prop_assert_eq!(expanded.unwrap().sql, template);
             }
         }
@@ -328,5 +465,7 @@ mod tests {
         "$__interval",
         "timeGroup(",
         "1M)",
+        "${__",
+        "from}",
     ];
 }
