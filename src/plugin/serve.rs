@@ -62,16 +62,31 @@ pub async fn serve(app: Arc<App>, host: Host, shutdown: impl Future<Output = ()>
     let parent = parent();
     let listener = TcpListener::bind("127.0.0.1:0").await.map_err(|error| unavailable("the loopback", error))?;
     let address = listener.local_addr().map_err(|error| unavailable("the loopback", error))?;
-    let controller = Controller(Arc::new(Notify::new()));
-    let asked = Arc::clone(&controller.0);
     let ended = async move {
         tokio::select! {
-            () = asked.notified() => tracing::debug!("the host asked for the end"),
             () = gone(parent) => tracing::warn!("the host is gone"),
             () = shutdown => tracing::debug!("shutdown"),
         }
     };
     say_hello(address).map_err(|error| unavailable("stdout", error))?;
+    serve_on(app, listener, ended).await
+}
+
+/// Serves Grafana's services on a listener of the caller's, without the handshake and whoever the
+/// host is, until the caller of its controller asks for the end or `shutdown` completes; answers
+/// that are under way then have 1 s.
+///
+/// # Errors
+/// `Unavailable` if the listener fails.
+pub async fn serve_on(app: Arc<App>, listener: TcpListener, shutdown: impl Future<Output = ()> + Send) -> Result<()> {
+    let controller = Controller(Arc::new(Notify::new()));
+    let asked = Arc::clone(&controller.0);
+    let ended = async move {
+        tokio::select! {
+            () = asked.notified() => tracing::debug!("the host asked for the end"),
+            () = shutdown => {}
+        }
+    };
     run(app, controller, listener, ended).await
 }
 
