@@ -23,12 +23,15 @@ mod serve;
 mod settings;
 mod wide;
 
+pub use model::Format;
 pub use serve::{Host, serve, serve_on};
 
 use tracing_subscriber::Layer;
 use tracing_subscriber::registry::LookupSpan;
-use weir_plan::Error;
 use weir_plan::error::LogLevel;
+use weir_plan::{Error, Result};
+
+use crate::engine::{Answer, Engine};
 
 /// Name of the environment variable by which a host says that it starts a plugin.
 pub const MAGIC_COOKIE_KEY: &str = "grafana_plugin_type";
@@ -45,6 +48,17 @@ pub const CLIENT_CERT_KEY: &str = "PLUGIN_CLIENT_CERT";
 /// Whether the value of [`MAGIC_COOKIE_KEY`] is that of a host that starts a data source.
 pub fn is_hosted(magic_cookie: Option<&str>) -> bool {
     magic_cookie == Some(MAGIC_COOKIE_VALUE)
+}
+
+/// The frame of an answer as an Arrow IPC file of one record batch, as Grafana is sent it. The rows
+/// of one content are encoded once for each format and kept; a later call puts `ref_id` and the
+/// answer's provenance round the kept bytes.
+///
+/// # Errors
+/// `InvalidQuery` for rows that the format cannot show; it names the column, or time and labels.
+pub fn frame(engine: &Engine, answer: &Answer, format: Format, ref_id: &str) -> Result<Vec<u8>> {
+    let shape = model::Shape { format, fill: model::Fill::Null, metric_names_series: false };
+    frames::frame(engine, answer, shape, ref_id)
 }
 
 /// Writes events to stderr as hclog's JSON lines, which Grafana takes into its own log with their

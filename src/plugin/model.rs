@@ -58,7 +58,7 @@ pub(super) struct Shape {
 
 /// A frame's format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Format {
+pub enum Format {
     /// One wide frame: a time and a field for each series. `multi`, which asks for a frame each, is
     /// served like this too: panels draw both alike.
     TimeSeries,

@@ -95,7 +95,7 @@ fn say_hello(address: SocketAddr) -> std::io::Result<()> {
 }
 
 /// Serves whoever connects to `listener` until one asks for the end or `shutdown` completes; without
-/// a handshake.
+/// a handshake; answers that are under way then have 1 s.
 ///
 /// # Errors
 /// `Unavailable` if the connection fails.

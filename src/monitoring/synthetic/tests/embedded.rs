@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
 
 use arrow::compute::concat_batches;
 use weir_plan::extent::DAY;
@@ -212,27 +211,4 @@ async fn live_recipes_are_found_in_the_list_of_experiments() {
     let branches: usize = place.synthetic.recipes()[..16].iter().map(|recipe| recipe.branches.len()).sum();
     let sql = format!("SELECT COUNT(*) FROM {list}, UNNEST(branches) AS branch WHERE branch.ratio >= 1");
     assert_eq!(place.number(&sql).await, i64::try_from(branches).unwrap());
-}
-
-/// Prints times and memory of the demo's tables; run by hand.
-#[tokio::test]
-#[ignore = "a measurement of some seconds"]
-async fn measure_the_demo_in_the_embedded_source() {
-    let resident = || {
-        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-        status.lines().find(|line| line.starts_with("VmRSS")).unwrap_or("VmRSS unknown").to_owned()
-    };
-    let began = Instant::now();
-    let place = Place::new(SyntheticConfig::demo(at(NOW)), NOW);
-    eprintln!("install: {:?}, {}", began.elapsed(), resident());
-    let view = table(&tables::telemetry("experiment_enrollment_overall"));
-    let began = Instant::now();
-    let total = place.number(&format!("SELECT SUM(value) FROM {view}")).await;
-    eprintln!("sum of {total}: {:?}", began.elapsed());
-    for minutes in [5, 10] {
-        place.clock.set(Timestamp::saturating(at(NOW).micros() + minutes * 60_000_000));
-        let began = Instant::now();
-        place.number("SELECT 1").await;
-        eprintln!("five minutes more: {:?}", began.elapsed());
-    }
 }

@@ -1,7 +1,6 @@
 //! What rows look like.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Instant;
 
 use weir_plan::extent::{DAY, HOUR};
 
@@ -57,41 +56,6 @@ fn a_broken_split_shows_in_the_sums() {
         let share = draw::real(sums["control"]) / draw::real(total);
         assert!((share - 0.56).abs() < 0.015, "{share} of {total}");
         assert!(draw::real(total) / recipe.enrollments > 0.5, "60 % enrol in the first three days");
-    }
-}
-
-/// Prints sizes and times of the demo's tables; run by hand.
-#[test]
-#[ignore = "a measurement of some seconds"]
-fn measure_the_demo() {
-    let synthetic = Synthetic::new(SyntheticConfig::demo(at(NOW)));
-    let memory = Memory::default();
-    let began = Instant::now();
-    synthetic.install_into(&memory, at(NOW), &mut |_| ()).unwrap();
-    eprintln!("install: {:?}", began.elapsed());
-    let began = Instant::now();
-    let drawn = synthetic.windows.day(day("2024-05-14"), 0..288).unwrap();
-    eprintln!("one day: {:?}", began.elapsed());
-    for block in drawn.blocks() {
-        eprintln!(
-            "{:?}: {} rows a day, {} bytes in memory",
-            block.fact,
-            block.rows.num_rows(),
-            block.rows.get_array_memory_size()
-        );
-    }
-    for fact in Fact::ALL {
-        let live: usize = fact.apps().into_iter().map(|app| memory.rows(&fact.live_table(app)).num_rows()).sum();
-        eprintln!("{fact:?}: {} daily rows, {live} live rows", memory.rows(&fact.daily_table()).num_rows());
-    }
-    for (step, text) in [
-        ("5 minutes", "2024-05-15T12:07:00Z"),
-        ("6 hours", "2024-05-15T18:07:00Z"),
-        ("a landing", "2024-05-16T03:07:00Z"),
-    ] {
-        let began = Instant::now();
-        synthetic.advance_into(&memory, at(text)).unwrap();
-        eprintln!("{step}: {:?}", began.elapsed());
     }
 }
 
