@@ -133,8 +133,8 @@ impl Engine {
 
     async fn piece(self: &Arc<Self>, query: &Query, mode: Mode, segment: &Segment, now: Timestamp) -> Result<Piece> {
         if mode == Mode::Off {
-            let stored = self.run(query, segment, now, true).await?;
-            return Ok(Piece { stored: Arc::new(stored), status: Status::Bypass });
+            let stored = self.fetch_past_the_store(query, segment, now).await?;
+            return Ok(Piece { stored, status: Status::Bypass });
         }
         if !query.cache.skip_read {
             match self.found(segment, now) {

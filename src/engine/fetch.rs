@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use weir_plan::{Kind, Query, Result, Segment, Timestamp};
+use weir_plan::{Error, Key, Kind, Query, Result, Segment, Timestamp};
 
 use super::{Engine, Status};
 use crate::cache::Stored;
@@ -21,14 +21,32 @@ impl Engine {
             .await
     }
 
+    /// Runs the job of a segment for one caller alone, under a flight of its own, so that it ends as
+    /// every other one does.
+    pub(super) async fn fetch_past_the_store(
+        self: &Arc<Self>,
+        query: &Query,
+        segment: &Segment,
+        now: Timestamp,
+    ) -> Result<Arc<Stored>> {
+        let key = Key::new(format!("off {}", uuid::Uuid::new_v4()));
+        let (engine, query, segment) = (Arc::clone(self), query.clone(), segment.clone());
+        let fetch = async move { engine.run(&query, &segment, now, true).await.map(Arc::new) };
+        self.shared.flights.join(key, || fetch).await.result
+    }
+
     /// Fetches a segment that is served stale meanwhile; nobody waits for it.
     pub(super) fn refresh(self: &Arc<Self>, query: &Query, segment: &Segment) {
         let (engine, query, segment) = (Arc::clone(self), query.clone(), segment.clone());
         tokio::spawn(async move {
-            let landed = engine.fetch(&query, &segment).await;
-            if let Err(error) = landed.result {
-                tracing::warn!(key = segment.key.short_hex(), ?error, "a stale answer could not be refreshed");
-            }
+            // As patient as its caller: a fetch that hangs must not keep the key for ever.
+            let landed = tokio::time::timeout(query.deadline, engine.fetch(&query, &segment)).await;
+            let error = match landed {
+                Ok(Landed { result: Ok(_), .. }) => return,
+                Ok(Landed { result: Err(error), .. }) => error,
+                Err(elapsed) => Error::new(Kind::Timeout, "no answer within the deadline").with_source(elapsed),
+            };
+            tracing::warn!(key = segment.key.short_hex(), ?error, "a stale answer could not be refreshed");
         });
     }
 
@@ -54,7 +72,7 @@ impl Engine {
     }
 
     /// Runs the job of a segment; `anew` gives it an id that no other job has.
-    pub(super) async fn run(&self, query: &Query, segment: &Segment, now: Timestamp, anew: bool) -> Result<Stored> {
+    async fn run(&self, query: &Query, segment: &Segment, now: Timestamp, anew: bool) -> Result<Stored> {
         let metrics = &self.shared.metrics;
         let outcome = self.source.run(self.job(query, segment, now, anew)).await;
         let outcome: Outcome = match outcome {

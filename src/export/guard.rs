@@ -31,7 +31,11 @@ pub(super) async fn guard(
 
 fn refusal(request: &Request, local_only: bool) -> Option<String> {
     let header = |name: &str| text(request.headers(), name);
-    let navigates = header("sec-fetch-mode") == Some("navigate") && request.method() == Method::GET;
+    // A link that somebody clicked; not a frame, and not a script that sets the location.
+    let navigates = header("sec-fetch-mode") == Some("navigate")
+        && header("sec-fetch-dest") == Some("document")
+        && header("sec-fetch-user") == Some("?1")
+        && request.method() == Method::GET;
     if header("sec-fetch-site") == Some("cross-site") && !navigates {
         return Some("a page of another site may not send requests here; link to the address instead".to_owned());
     }

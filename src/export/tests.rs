@@ -345,7 +345,12 @@ async fn pages_of_other_sites_and_names_of_other_hosts_are_refused() {
     }
     let open = bench_with(ExportSettings { local_only: false, ..ExportSettings::default() });
     assert_eq!(open.query("SELECT 'types'", &[("host", "weir.example")]).await.status, StatusCode::OK);
-    let link = Request::get("/api/v1/query?sql=SELECT+'types'").header("sec-fetch-site", "cross-site");
-    let link = link.header("sec-fetch-mode", "navigate").body(Body::empty()).unwrap();
-    assert_eq!(open.send(link).await.status, StatusCode::OK);
+    let navigation = |into: &str, by_hand: &str| {
+        let request = Request::get("/api/v1/query?sql=SELECT+'types'").header("sec-fetch-site", "cross-site");
+        let request = request.header("sec-fetch-mode", "navigate").header("sec-fetch-dest", into);
+        request.header("sec-fetch-user", by_hand).body(Body::empty()).unwrap()
+    };
+    assert_eq!(open.send(navigation("document", "?1")).await.status, StatusCode::OK);
+    assert_eq!(open.send(navigation("document", "?0")).await.status, StatusCode::FORBIDDEN);
+    assert_eq!(open.send(navigation("iframe", "?1")).await.status, StatusCode::FORBIDDEN);
 }

@@ -18,6 +18,7 @@ use gcp_bigquery_client::yup_oauth2::{
     AuthorizedUserAuthenticator, ServiceAccountAuthenticator, ServiceAccountKey,
 };
 use serde_json::{Map, Value};
+use sha2::{Digest as _, Sha256};
 use weir_plan::{Error, Kind, Result};
 
 use crate::config::{Login, application_default_file};
@@ -115,7 +116,12 @@ async fn service_account(key: ServiceAccountKey) -> Result<LoggedIn> {
 }
 
 async fn authorized_user(secret: AuthorizedUserSecret) -> Result<LoggedIn> {
-    let principal = "authorized-user".to_owned();
+    // Users have no name in their file: a digest tells them apart, as cache keys must.
+    let digest = Sha256::digest(format!("{}\n{}", secret.client_id, secret.refresh_token));
+    let principal = format!(
+        "authorized-user:{}",
+        digest.iter().take(8).fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
+    );
     let authenticator = AuthorizedUserAuthenticator::builder(secret).with_timeout(TOKEN_TIMEOUT).build().await;
     let authenticator =
         authenticator.map_err(|error| Error::internal("cannot use a user's credentials").with_source(error))?;

@@ -81,7 +81,8 @@ impl Span<'_> {
         let (argument, to) = match expr {
             Expr::Cast(cast) => (&*cast.expr, cast.field.data_type().clone()),
             Expr::ScalarFunction(call) => match (call.func.name(), &*call.args) {
-                ("$cast_date" | "$date_in", [argument, ..]) => (argument, DataType::Date32),
+                // Not `$date_in`: the days of another zone lie across our partitions.
+                ("$cast_date", [argument, ..]) => (argument, DataType::Date32),
                 ("$cast_timestamp" | "$cast_datetime", [argument, ..]) if self.is_date => {
                     return self.subject(argument);
                 }

@@ -48,6 +48,7 @@ async fn only_comparisons_of_the_pruning_column_prune() {
         // A filter that is not the pruning column's prunes nothing.
         ("SELECT n FROM t WHERE day = '2024-01-02'", 24 + 32),
         ("SELECT n FROM t WHERE ts >= '2024-01-03' OR n = 1", 24 + 32),
+        ("SELECT n FROM t WHERE DATE(ts, 'America/Los_Angeles') = '2024-01-02'", 24 + 32),
         ("SELECT n FROM t WHERE TIMESTAMP_ADD(ts, INTERVAL 1 HOUR) > '2024-01-03'", 24 + 32),
         ("SELECT n FROM t WHERE ts >= (SELECT MAX(ts) FROM t)", 24 + 32),
         // Each cell once, however often it is read.
