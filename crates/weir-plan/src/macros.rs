@@ -121,15 +121,12 @@ impl Scope {
                 let name = variable.split(':').next().unwrap_or_default();
                 GLOBAL_VARIABLES.contains(&name)
             });
-            let length = match known {
-                Some((variable, length)) => {
-                    out.push_str(&self.variable(variable)?);
-                    length
-                }
-                None => {
-                    out.push_str("${__");
-                    "${__".len()
-                }
+            let length = if let Some((variable, length)) = known {
+                out.push_str(&self.variable(variable)?);
+                length
+            } else {
+                out.push_str("${__");
+                "${__".len()
             };
             rest = &text[length..];
         }
