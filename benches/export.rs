@@ -25,7 +25,7 @@ use support::ratio::Bench;
 use support::{Outcome, say};
 
 /// Formats, with the rows that fill 100 kB.
-const FORMATS: [(&str, usize); 2] = [("json", 1900), ("arrow", 3000)];
+const FORMATS: [(&str, usize); 2] = [("json", 2250), ("arrow", 3290)];
 
 fn main() -> Outcome {
     let runtime = Runtime::new()?;
@@ -51,8 +51,8 @@ fn main() -> Outcome {
 async fn addresses(client: &Client, format: &str, rows: usize) -> Outcome<(String, String)> {
     let mut app = support::app();
     app.add_source("fixed", Fixed::new(fixed::rows(rows)?), EngineSettings::default());
-    let base = serve(router(Arc::new(app), ExportSettings::default())).await?;
-    let ours = format!("{base}/api/v1/query?sql=SELECT+1&format={format}");
+    let address = serve(router(Arc::new(app), ExportSettings::default())).await?;
+    let ours = format!("{address}/api/v1/query?sql=SELECT+1&format={format}");
 
     fetch(client, &ours).await;
     let cached = client.get(&ours).send().await?;

@@ -31,8 +31,8 @@ fn main() -> Outcome {
     for (name, format) in FORMATS {
         let group = format!("frames_{name}");
         let make = |answer: &Answer| frame(&engine, answer, format, "A").expect("the rows can be shown");
-        let (written, made) = (write(&batch).len(), make(&answer).len());
-        say(&format!("{group}: {ROWS} rows, {written} bytes of the writer, {made} of the frame"));
+        let (written, length) = (write(&batch).len(), make(&answer).len());
+        say(&format!("{group}: {ROWS} rows, {written} bytes of the writer, {length} of the frame"));
         let mut comparison = bench.criterion.benchmark_group(&group);
         comparison.bench_function("arrow-writer", |bencher| bencher.iter(|| write(black_box(&batch))));
         // Of another content each time, so that nothing of it is in the store.
