@@ -6,6 +6,8 @@
 //! Decimal256(76, 38) (BIGNUMERIC), Date32, Time64(µs), Timestamp(µs, "UTC") (TIMESTAMP),
 //! Timestamp(µs) without a zone (DATETIME), Struct and List.
 
+pub(crate) mod json;
+
 use std::sync::Arc;
 
 use arrow::array::{RecordBatch, RecordBatchOptions, UInt32Array};

@@ -2,7 +2,6 @@
 //!
 //! It decodes requests, calls the engine and encodes answers; it knows no cache and no source.
 
-mod cell;
 mod encoding;
 mod fields;
 mod format;

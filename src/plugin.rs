@@ -12,7 +12,6 @@ mod frames;
 mod headers;
 mod instances;
 mod ipc;
-mod json;
 mod keys;
 mod meta;
 mod model;

@@ -4,13 +4,11 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use arrow::ipc::writer::StreamWriter;
 use bytes::Bytes;
-use serde_json::json;
 use weir_plan::{Error, Result};
 
-use super::cell::{self, columns, key, type_name};
 use super::encoding::{Compressor, Encoding};
 use super::format::Format;
-use crate::batches::Batches;
+use crate::batches::{Batches, json};
 
 /// Rows of a piece of a streamed body: enough that the work for a piece (about a millisecond)
 /// outweighs its frame, few enough that other requests get their turn.
@@ -32,15 +30,12 @@ impl Writer {
         match format {
             Format::Arrow => Ok(Self::Arrow(Box::new(StreamWriter::try_new(Vec::new(), schema).map_err(unwritable)?))),
             Format::Json => {
-                let fields = schema.fields().iter();
-                let fields = fields.map(|field| Ok(json!({"name": field.name(), "type": type_name(field)?})));
-                let mut out = b"{\"columns\":".to_vec();
-                cell::json(&mut out, &fields.collect::<Result<Vec<_>>>()?)?;
-                out.extend_from_slice(b",\"rows\":[");
+                let mut out = Vec::new();
+                json::begin_table(schema, &mut out)?;
                 Ok(Self::Json { out, first: true })
             }
             Format::Ndjson => {
-                let keys = schema.fields().iter().map(|field| key(field.name())).collect::<Result<_>>()?;
+                let keys = schema.fields().iter().map(|field| json::key(field.name())).collect::<Result<_>>()?;
                 Ok(Self::Ndjson { out: Vec::new(), keys })
             }
         }
@@ -53,25 +48,11 @@ impl Writer {
     pub(super) fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         match self {
             Self::Arrow(stream) => stream.write(batch).map_err(unwritable),
-            Self::Json { out, first } => {
-                let columns = columns(batch)?;
-                for row in 0..batch.num_rows() {
-                    out.extend_from_slice(if *first { b"[" } else { b",[" });
-                    *first = false;
-                    for (at, column) in columns.iter().enumerate() {
-                        if at > 0 {
-                            out.push(b',');
-                        }
-                        column.write(row, out)?;
-                    }
-                    out.push(b']');
-                }
-                Ok(())
-            }
+            Self::Json { out, first } => json::rows(batch, first, out),
             Self::Ndjson { out, keys } => {
-                let columns = columns(batch)?;
+                let columns = json::columns(batch)?;
                 for row in 0..batch.num_rows() {
-                    cell::object(keys.iter().map(Vec::as_slice).zip(&columns), row, out)?;
+                    json::object(keys.iter().map(Vec::as_slice).zip(&columns), row, out)?;
                     out.push(b'\n');
                 }
                 Ok(())

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray, TimestampNanosecondArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Date32Type, Field, Schema, TimeUnit, TimestampMicrosecondType};
+use chrono::{DateTime, NaiveDate};
 use weir_plan::{Error, Result, Timestamp};
 
-use super::json;
-use crate::batches::Batches;
+use crate::batches::{Batches, json};
 
 /// Nanoseconds of a day.
 const DAY_NS: i64 = 86_400_000_000_000;
@@ -55,12 +55,12 @@ fn convert_column(column: &ArrayRef, is_axis: bool) -> Result<ArrayRef> {
         D::Timestamp(TimeUnit::Microsecond, zone) if zone.is_some() || is_axis => nanoseconds(column),
         D::Timestamp(TimeUnit::Microsecond, None) => {
             let times = column.as_primitive::<TimestampMicrosecondType>();
-            Ok(Arc::new(times.iter().map(|micros| micros.map(json::datetime)).collect::<StringArray>()))
+            Ok(Arc::new(times.iter().map(|micros| micros.map(datetime)).collect::<StringArray>()))
         }
         D::Date32 if is_axis => days(column),
         D::Date32 => {
             let dates = column.as_primitive::<Date32Type>();
-            Ok(Arc::new(dates.iter().map(|day| day.map(json::date)).collect::<StringArray>()))
+            Ok(Arc::new(dates.iter().map(|day| day.map(date)).collect::<StringArray>()))
         }
         D::Decimal128(..) | D::Decimal256(..) | D::Float16 | D::Float32 => cast_to(column, &D::Float64),
         D::Int8 | D::Int16 | D::Int32 | D::UInt8 | D::UInt16 | D::UInt32 | D::UInt64 => cast_to(column, &D::Int64),
@@ -75,14 +75,30 @@ fn convert_column(column: &ArrayRef, is_axis: bool) -> Result<ArrayRef> {
 
 /// Every other type as text: BYTES in base64, STRUCT and ARRAY as JSON.
 fn texts(column: &ArrayRef) -> Result<ArrayRef> {
+    let field = Field::new("", column.data_type().clone(), true);
+    let cells = json::Column::of(column.as_ref(), &field)?;
+    let unreadable = |error| Error::internal("cannot read a cell's JSON").with_source(error);
     let text = |row| {
-        Ok(match json::value(column, row)? {
-            serde_json::Value::Null => None,
-            serde_json::Value::String(text) => Some(text),
-            other => Some(other.to_string()),
-        })
+        let mut cell = Vec::new();
+        cells.write(row, &mut cell)?;
+        match cell.first() {
+            Some(b'n') => Ok(None),
+            Some(b'"') => serde_json::from_slice(&cell).map(Some).map_err(unreadable),
+            _ => Ok(Some(String::from_utf8_lossy(&cell).into_owned())),
+        }
     };
     Ok(Arc::new((0..column.len()).map(text).collect::<Result<StringArray>>()?))
+}
+
+/// `2019-01-01`.
+fn date(days: i32) -> String {
+    NaiveDate::from_epoch_days(days).map_or_else(|| format!("day {days}"), |date| date.to_string())
+}
+
+/// `2019-01-01 01:01:01`, with as many digits of the second as needed.
+fn datetime(micros: i64) -> String {
+    let datetime = DateTime::from_timestamp_micros(micros);
+    datetime.map_or_else(|| format!("{micros} µs"), |datetime| datetime.naive_utc().to_string())
 }
 
 fn nanoseconds(column: &ArrayRef) -> Result<ArrayRef> {
@@ -94,7 +110,7 @@ fn nanoseconds(column: &ArrayRef) -> Result<ArrayRef> {
 
 fn days(column: &ArrayRef) -> Result<ArrayRef> {
     let dates = column.as_primitive::<Date32Type>();
-    let scale = |day: i32| i64::from(day).checked_mul(DAY_NS).ok_or_else(|| out_of_range(&json::date(day)));
+    let scale = |day: i32| i64::from(day).checked_mul(DAY_NS).ok_or_else(|| out_of_range(&date(day)));
     let times: TimestampNanosecondArray = dates.try_unary(scale)?;
     Ok(Arc::new(times.with_timezone("UTC")))
 }

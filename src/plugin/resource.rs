@@ -17,8 +17,8 @@ use weir_plan::{Error, Extent, Query, Result, Timestamp};
 
 use super::headers::Headers;
 use super::instances::Instances;
-use super::json;
 use super::model::{self, Envelope};
+use crate::batches::{Batches, json as rows};
 use crate::engine::{Door, Engine};
 
 /// The service.
@@ -122,13 +122,24 @@ async fn run(engine: &Arc<Engine>, verb: Verb, query: &Query) -> Result<Value> {
         Verb::Explain => serde_json::to_value(engine.explain(query).await?).map_err(unwritable),
         Verb::Query => {
             let answer = engine.answer(query, Door::Grafana).await?;
-            let mut table = json::table(&answer.batches)?;
+            let mut table = table(&answer.batches)?;
             table.insert("executedQueryString".to_owned(), answer.executed_sql.as_ref().into());
             let provenance = serde_json::to_value(&answer.provenance).map_err(unwritable)?;
             table.insert("provenance".to_owned(), provenance);
             Ok(table.into())
         }
     }
+}
+
+/// `{"columns": [{"name", "type"}], "rows": [[…]]}`.
+fn table(batches: &Batches) -> Result<Map<String, Value>> {
+    let (mut text, mut first) = (Vec::new(), true);
+    rows::begin_table(batches.schema(), &mut text)?;
+    for batch in batches {
+        rows::rows(batch, &mut first, &mut text)?;
+    }
+    text.extend_from_slice(b"]}");
+    serde_json::from_slice(&text).map_err(|error| Error::internal("cannot read an answer's JSON").with_source(error))
 }
 
 fn first_values(headers: &HashMap<String, StringList>) -> HashMap<String, String> {

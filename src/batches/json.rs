@@ -1,4 +1,4 @@
-//! Cells as JSON text, and the names of their types.
+//! Rows as JSON text, and the names of their types: the one spelling of both doors.
 //!
 //! Integers are numbers (beyond 2^53 a reader must take care), NUMERIC and BIGNUMERIC texts, as
 //! `BigQuery`'s own JSON has them, so that no digit is lost; NaN and the infinities are texts,
@@ -10,7 +10,7 @@ use arrow::array::{
     ListArray, RecordBatch, StringArray, StructArray, Time64MicrosecondArray, TimestampMicrosecondArray,
 };
 use arrow::datatypes::{
-    DataType, Date32Type, Decimal128Type, Decimal256Type, Field, Float64Type, Int64Type, Time64MicrosecondType,
+    DataType, Date32Type, Decimal128Type, Decimal256Type, Field, Float64Type, Int64Type, Schema, Time64MicrosecondType,
     TimeUnit, TimestampMicrosecondType,
 };
 use base64::Engine as _;
@@ -26,7 +26,7 @@ const EXTENSION: &str = "ARROW:extension:name";
 ///
 /// # Errors
 /// `Internal` naming the column, for a type that no column has.
-pub(super) fn type_name(field: &Field) -> Result<String> {
+pub(crate) fn type_name(field: &Field) -> Result<String> {
     let extension = field.metadata().get(EXTENSION).and_then(|name| name.strip_prefix("google:sqlType:"));
     let name = match field.data_type() {
         DataType::Utf8 => return Ok(extension.unwrap_or("STRING").to_ascii_uppercase()),
@@ -54,14 +54,48 @@ fn foreign(name: &str, data_type: &DataType) -> Error {
     Error::internal(format!("column {name} has the Arrow type {data_type}, which no column of BigQuery has"))
 }
 
+/// Appends `{"columns": [{"name", "type"}], "rows": [`; rows and `]}` are to follow.
+///
+/// # Errors
+/// `Internal` naming the column, for a type that no column has.
+pub(crate) fn begin_table(schema: &Schema, out: &mut Vec<u8>) -> Result<()> {
+    let fields = schema.fields().iter();
+    let fields = fields.map(|field| Ok(serde_json::json!({"name": field.name(), "type": type_name(field)?})));
+    out.extend_from_slice(b"{\"columns\":");
+    json(out, &fields.collect::<Result<Vec<_>>>()?)?;
+    out.extend_from_slice(b",\"rows\":[");
+    Ok(())
+}
+
+/// Appends the rows of a batch as arrays with commas between them; `first` says whether none came
+/// before.
+///
+/// # Errors
+/// `Internal` for a cell that cannot be written.
+pub(crate) fn rows(batch: &RecordBatch, first: &mut bool, out: &mut Vec<u8>) -> Result<()> {
+    let columns = columns(batch)?;
+    for row in 0..batch.num_rows() {
+        out.extend_from_slice(if *first { b"[" } else { b",[" });
+        *first = false;
+        for (at, column) in columns.iter().enumerate() {
+            if at > 0 {
+                out.push(b',');
+            }
+            column.write(row, out)?;
+        }
+        out.push(b']');
+    }
+    Ok(())
+}
+
 /// The columns of a batch, ready to be written cell by cell.
-pub(super) fn columns(batch: &RecordBatch) -> Result<Vec<Column<'_>>> {
+pub(crate) fn columns(batch: &RecordBatch) -> Result<Vec<Column<'_>>> {
     let fields = batch.schema_ref().fields();
     batch.columns().iter().zip(fields).map(|(array, field)| Column::of(array.as_ref(), field)).collect()
 }
 
 /// One column.
-pub(super) struct Column<'a> {
+pub(crate) struct Column<'a> {
     array: &'a dyn Array,
     cells: Cells<'a>,
 }
@@ -84,7 +118,11 @@ enum Cells<'a> {
 }
 
 impl<'a> Column<'a> {
-    fn of(array: &'a dyn Array, field: &Field) -> Result<Self> {
+    /// A column, ready to be written.
+    ///
+    /// # Errors
+    /// `Internal` for a type that no column has.
+    pub(crate) fn of(array: &'a dyn Array, field: &Field) -> Result<Self> {
         let cells = match array.data_type() {
             DataType::Null => Cells::Null,
             DataType::Int64 => Cells::Int(array.as_primitive::<Int64Type>()),
@@ -119,7 +157,7 @@ impl<'a> Column<'a> {
     ///
     /// # Errors
     /// `Internal` for a time outside the calendar.
-    pub(super) fn write(&self, row: usize, out: &mut Vec<u8>) -> Result<()> {
+    pub(crate) fn write(&self, row: usize, out: &mut Vec<u8>) -> Result<()> {
         if self.array.is_null(row) {
             out.extend_from_slice(b"null");
             return Ok(());
@@ -170,7 +208,7 @@ fn list(array: &ListArray, elements: &Column<'_>, row: usize, out: &mut Vec<u8>)
 }
 
 /// Appends an object; keys come with quotes and colon, as [`key`] makes them.
-pub(super) fn object<'c>(
+pub(crate) fn object<'c>(
     members: impl Iterator<Item = (&'c [u8], &'c Column<'c>)>,
     row: usize,
     out: &mut Vec<u8>,
@@ -188,7 +226,7 @@ pub(super) fn object<'c>(
 }
 
 /// A name as the key of an object: `"name":`.
-pub(super) fn key(name: &str) -> Result<Vec<u8>> {
+pub(crate) fn key(name: &str) -> Result<Vec<u8>> {
     let mut key = Vec::new();
     json(&mut key, name)?;
     key.push(b':');
@@ -196,7 +234,7 @@ pub(super) fn key(name: &str) -> Result<Vec<u8>> {
 }
 
 /// Appends any value as JSON.
-pub(super) fn json<T: serde::Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) -> Result<()> {
+pub(crate) fn json<T: serde::Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) -> Result<()> {
     serde_json::to_writer(out, value).map_err(|error| Error::internal("cannot write JSON").with_source(error))
 }
 
