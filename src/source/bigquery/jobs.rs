@@ -32,6 +32,8 @@ pub(super) struct Jobs {
     pub(super) storage: Option<Storage>,
     /// Larger answers are read through `storage`.
     pub(super) storage_read_above_rows: Option<u64>,
+    /// A larger answer is an error.
+    pub(super) largest_answer_bytes: u64,
     pub(super) running: Running,
     pub(super) warned: AtomicBool,
 }
@@ -125,7 +127,7 @@ impl Jobs {
             Err(failure) => return Err(Ended::Failed(failure.of(id))),
         };
         guard.over();
-        self.gather(&place, answer).await.map_err(|failure| Ended::Failed(failure.of(id)))
+        self.gather(&place, answer, joined).await.map_err(|failure| Ended::Failed(failure.of(id)))
     }
 
     /// The job that already has the id.
@@ -169,23 +171,24 @@ impl Jobs {
         }
     }
 
-    async fn gather(&self, place: &results::Place<'_>, answer: Answer) -> Result<Outcome, Failure> {
+    async fn gather(&self, place: &results::Place<'_>, answer: Answer, joined: bool) -> Result<Outcome, Failure> {
         let total_rows = answer.total_rows;
         let arrow = arrow_schema(&answer.schema)?;
+        let largest = self.largest_answer_bytes;
         let large = self.storage_read_above_rows.is_some_and(|rows| total_rows > rows);
         let (ended, batches) = if let Some(storage) = self.storage.as_ref().filter(|_| large) {
             let ended = self.get(place.id, place.location).await?;
-            let batches = match storage.read(ended.destination(), &arrow, total_rows).await {
+            let batches = match storage.read(ended.destination(), &arrow, total_rows, largest).await {
                 Ok(batches) => batches,
                 Err(ReadError::Broken(error)) => return Err(error.into()),
                 Err(ReadError::Unusable(reason)) => {
                     self.warn(&reason);
-                    place.read(answer, &arrow).await?
+                    place.read(answer, &arrow, largest).await?
                 }
             };
             (ended, batches)
         } else {
-            tokio::try_join!(self.get(place.id, place.location), place.read(answer, &arrow))?
+            tokio::try_join!(self.get(place.id, place.location), place.read(answer, &arrow, largest))?
         };
         if let Some(failure) = ended.failure() {
             return Err(failure);
@@ -200,6 +203,7 @@ impl Jobs {
             slot_ms: ended.statistics.total_slot_ms.unwrap_or(0),
             cache_hit: query.cache_hit.unwrap_or(false),
             started_at,
+            joined,
         })
     }
 
