@@ -1,15 +1,14 @@
 //! What one try leaves to the next: the claim to the job, its place, and who cancels it.
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use weir_plan::Kind;
 
 use super::calls::{select, well};
-use super::script::{Call, Reply, Server, job, page};
+use super::script::{Call, Reply, Server, failed_job, job, page};
 use crate::source::Source;
 use crate::source::bigquery::BigQuery;
 use crate::source::bigquery::cancel::LEFT;
@@ -17,21 +16,23 @@ use crate::source::bigquery::cancel::LEFT;
 const CANCEL: &str = "POST /jobs/j/cancel";
 
 fn taken() -> Reply {
-    Reply::error(409, "duplicate", "Already Exists: Job p:asia-east1.j")
+    Reply::error(409, "duplicate", "Already Exists: Job p:j")
 }
 
 /// A job in Tokyo, which is found only by who says so.
 fn in_tokyo(call: &Call) -> Reply {
-    let found = call.parameter("location") == Some("asia-northeast1");
+    let tokyo = "asia-northeast1";
+    let in_tokyo = |mut job: Value| {
+        job["jobReference"]["location"] = json!(tokyo);
+        Reply::ok(job)
+    };
+    let found = call.parameter("location") == Some(tokyo);
     match call.line().as_str() {
         "POST /jobs" if call.body["configuration"]["dryRun"] == true => {
-            Reply::ok(json!({"jobReference": {"projectId": "p", "location": "asia-northeast1"}}))
+            in_tokyo(json!({"jobReference": {"projectId": "p"}}))
         }
-        "POST /jobs" => {
-            let mut job = job("j", "RUNNING");
-            job["jobReference"]["location"] = json!("asia-northeast1");
-            Reply::ok(job)
-        }
+        "POST /jobs" => in_tokyo(job("j", "RUNNING")),
+        "GET /jobs/j" if found => in_tokyo(job("j", "DONE")),
         _ if found => well(call),
         _ => Reply::error(404, "notFound", "Not found: Job p:j"),
     }
@@ -141,20 +142,25 @@ async fn the_next_try_after_a_lost_page_reads_its_own_job() {
 
 #[tokio::test]
 async fn a_job_whose_insertion_broke_down_is_ours() {
-    for (status, cancels) in [(503, 1), (400, 0)] {
-        let inserts = Arc::new(AtomicUsize::new(0));
+    // A refusal for too many calls says nothing about the insertion before it.
+    for (statuses, cancels) in [(&[503][..], 1), (&[400], 0), (&[503, 429], 1), (&[503, 400], 0)] {
+        let inserts = AtomicUsize::new(0);
         let server = Server::start(move |call| match call.line().as_str() {
-            "POST /jobs" if inserts.fetch_add(1, SeqCst) > 0 => taken(),
-            "POST /jobs" => Reply::Text(status, "no"),
+            "POST /jobs" => match statuses.get(inserts.fetch_add(1, SeqCst)) {
+                Some(status) => Reply::Text(*status, "no"),
+                None => taken(),
+            },
             "GET /queries/j" => Reply::Held(json!({})),
             _ => well(call),
         })
         .await;
         let client = server.client().await;
-        client.run(select("j")).await.unwrap_err();
+        for _ in statuses {
+            client.run(select("j")).await.unwrap_err();
+        }
         drop_at(&server, &client, "GET /queries/j", 1).await;
         client.settled().await;
-        assert_eq!(server.count(CANCEL), cancels, "{status}");
+        assert_eq!(server.count(CANCEL), cancels, "{statuses:?}");
     }
 }
 
@@ -166,9 +172,7 @@ async fn a_job_left_under_an_id_of_our_own_is_taken_up_by_the_next_try() {
         "POST /jobs" if !call.job_id().starts_with("j_own") => taken(),
         "POST /jobs" if own.fetch_add(1, SeqCst) > 0 => taken(),
         line if line.starts_with("GET /jobs/j_own") => well(call),
-        line if line.starts_with("GET /jobs/") => {
-            Reply::ok(super::script::failed_job("j", "backendError", "it failed"))
-        }
+        line if line.starts_with("GET /jobs/") => Reply::ok(failed_job("j", "backendError", "it failed")),
         line if line.starts_with("GET /queries/") && waits.fetch_add(1, SeqCst) == 0 => Reply::Text(503, "busy"),
         _ => well(call),
     })
