@@ -76,6 +76,17 @@ impl Running {
     }
 }
 
+/// Who started a job.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    /// Somebody else, as far as we know.
+    Other,
+    /// This process, unless its call was lost on the way.
+    Doubtful,
+    /// This process, now or at an earlier try.
+    Ours,
+}
+
 /// Cancels a job unless it is told that the job is over.
 pub(super) struct Guard {
     rest: Arc<Rest>,
@@ -84,10 +95,7 @@ pub(super) struct Guard {
     id: String,
     location: Option<String>,
     insert: Option<JoinHandle<Result<JobResource, Failure>>>,
-    /// Whether this process started the job, or may have, now or at an earlier try.
-    ours: bool,
-    /// Whether it surely did.
-    taken: bool,
+    origin: Origin,
     /// Whether the job has ended, so that there is nothing to cancel.
     ended: bool,
     number: u64,
@@ -106,8 +114,12 @@ impl Guard {
         insert: impl Future<Output = Result<JobResource, Failure>> + Send + 'static,
     ) -> Self {
         let (number, earlier) = running.claim(id);
-        let ours = earlier.is_some();
-        let Started { location: learned, taken, .. } = earlier.unwrap_or_default();
+        let origin = match &earlier {
+            None => Origin::Other,
+            Some(Started { taken: false, .. }) => Origin::Doubtful,
+            Some(Started { taken: true, .. }) => Origin::Ours,
+        };
+        let learned = earlier.and_then(|earlier| earlier.location);
         Self {
             rest,
             running,
@@ -115,8 +127,7 @@ impl Guard {
             id: id.to_owned(),
             location: learned.or(location.map(str::to_owned)),
             insert: Some(tokio::spawn(insert)),
-            ours,
-            taken,
+            origin,
             ended: false,
             number,
             armed: true,
@@ -143,7 +154,7 @@ impl Guard {
 
     /// Whether this process surely started the job, now or at an earlier try.
     pub(super) fn taken(&self) -> bool {
-        self.taken
+        self.origin == Origin::Ours
     }
 
     /// Notes where the job runs.
@@ -177,7 +188,7 @@ impl Guard {
     fn note(&mut self, answer: &Result<JobResource, Failure>) {
         match answer {
             Ok(job) => {
-                (self.ours, self.taken) = (true, true);
+                self.origin = Origin::Ours;
                 if let Some(started) = self.running.state.lock().started.get_mut(&self.id) {
                     started.taken = true;
                 }
@@ -185,12 +196,16 @@ impl Guard {
             }
             Err(failure) if failure.is_duplicate() => {}
             // There may be a job, and it is ours.
-            Err(failure) if failure.leaves_doubt() => self.ours = true,
+            Err(failure) if failure.leaves_doubt() => {
+                if self.origin == Origin::Other {
+                    self.origin = Origin::Doubtful;
+                }
+            }
             // Says nothing about the job of an earlier try.
             Err(failure) if failure.kind() == Kind::QuotaExceeded => {}
-            Err(_) => self.ours = false,
+            Err(_) => self.origin = Origin::Other,
         }
-        if !self.ours {
+        if self.origin == Origin::Other {
             self.over();
         }
     }
@@ -227,7 +242,7 @@ impl Guard {
                 () = hurry.cancelled() => {}
                 () = sleep_until(due) => {}
             }
-            if guard.ours && !guard.ended && guard.is_latest() {
+            if guard.origin != Origin::Other && !guard.ended && guard.is_latest() {
                 guard.cancel().await;
             }
             guard.over();
@@ -245,7 +260,7 @@ impl Guard {
         let job = self.id.as_str();
         match tokio::time::timeout(CANCEL_TIMEOUT, self.rest.poke(&path, &query)).await {
             Ok(Ok(())) => tracing::debug!(%job, "cancelled a BigQuery job that nobody waits for"),
-            Ok(Err(failure)) if failure.kind() == Kind::NotFound && !self.taken => {
+            Ok(Err(failure)) if failure.kind() == Kind::NotFound && self.origin == Origin::Doubtful => {
                 tracing::debug!(%job, "a BigQuery job whose insertion was not answered does not exist");
             }
             Ok(Err(failure)) => {
