@@ -147,6 +147,8 @@ pub struct Outcome {
     pub cache_hit: bool,
     /// When the job began, where the source says so.
     pub started_at: Option<Timestamp>,
+    /// Whether the job already existed and was only read.
+    pub joined: bool,
 }
 
 /// What `tables.get` says.

@@ -75,6 +75,7 @@ impl Source for Fixed {
             slot_ms: 1,
             cache_hit: false,
             started_at: None,
+            joined: false,
         })
     }
 

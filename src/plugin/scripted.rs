@@ -200,6 +200,7 @@ impl Source for Scripted {
             slot_ms: 3,
             cache_hit: false,
             started_at: None,
+            joined: false,
         })
     }
 

@@ -8,6 +8,7 @@ mod columns;
 mod configuration;
 mod conform;
 mod errors;
+mod gathered;
 mod jobs;
 mod login;
 mod models;
@@ -30,6 +31,7 @@ use weir_plan::{Error, Kind, Result, TableId, Timestamp};
 
 use self::cancel::Running;
 use self::configuration::Defaults;
+use self::gathered::LARGEST_ANSWER_BYTES;
 use self::jobs::Jobs;
 use self::models::{TableResource, TimePartitioning};
 use self::rest::Rest;
@@ -76,6 +78,7 @@ impl BigQuery {
             defaults,
             storage,
             storage_read_above_rows: config.storage_read_above_rows,
+            largest_answer_bytes: LARGEST_ANSWER_BYTES,
             running: Running::default(),
             warned: AtomicBool::new(false),
         };

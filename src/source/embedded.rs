@@ -254,6 +254,7 @@ impl Embedded {
             slot_ms: begun.elapsed().as_millis().try_into().unwrap_or(u64::MAX),
             cache_hit: false,
             started_at: Some(now),
+            joined: false,
         })
     }
 }

@@ -216,6 +216,7 @@ mod tests {
                 slot_ms: 0,
                 cache_hit: false,
                 started_at: None,
+                joined: false,
             })
         }
 

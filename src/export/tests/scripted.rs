@@ -117,6 +117,7 @@ impl Source for Scripted {
             slot_ms: 5,
             cache_hit: false,
             started_at: None,
+            joined: false,
         })
     }
 

@@ -1,14 +1,16 @@
 //! A job lives as long as someone waits for it: dropping its guard cancels it at `BigQuery`.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use weir_plan::{Error, Result};
+use weir_plan::{Error, Kind, Result};
 
 use super::errors::Failure;
 use super::models::JobResource;
@@ -17,25 +19,72 @@ use super::rest::Rest;
 /// `jobs.cancel` answers in this time or is given up: the job's own timeout is the second line.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// More ids than this are never in flight; those of lost answers would pile up.
-const MAX_STARTED: usize = 10_000;
+/// A job left running by a failed call is cancelled after this: longer than the longest pause
+/// before the next try, 8 s in [`crate::source::limited::Limits`], which joins it.
+pub(super) const LEFT: Duration = Duration::from_secs(15);
 
 /// Jobs that this process started and has not seen the end of, and cancellations under way.
 ///
 /// A job that another replica started is joined but never cancelled: others may be waiting for it.
 #[derive(Clone, Default)]
 pub(super) struct Running {
-    started: Arc<Mutex<HashSet<String>>>,
+    state: Arc<Mutex<State>>,
     cancels: TaskTracker,
 }
 
+#[derive(Default)]
+struct State {
+    started: HashMap<String, Started>,
+    guards: u64,
+    /// Ends the delays of the jobs that are left running.
+    hurry: CancellationToken,
+}
+
+/// A job that this process started, or may have started.
+#[derive(Clone, Default)]
+struct Started {
+    /// Where it runs, once `BigQuery` has said so.
+    location: Option<String>,
+    /// Whether `BigQuery` said that it took the job from us.
+    taken: bool,
+    /// The latest guard, which alone may cancel the job.
+    guard: u64,
+}
+
 impl Running {
-    /// Waits until every cancellation under way has been sent.
+    /// Cancels the jobs that are left running and waits until every cancellation has been sent.
     pub(super) async fn settled(&self) {
+        std::mem::take(&mut self.state.lock().hurry).cancel();
         self.cancels.close();
         self.cancels.wait().await;
         self.cancels.reopen();
     }
+
+    /// The id of a job under way that begins with `prefix`.
+    pub(super) fn under_way(&self, prefix: &str) -> Option<String> {
+        self.state.lock().started.keys().find(|id| id.starts_with(prefix)).cloned()
+    }
+
+    /// Takes a job over from earlier guards; tells the new guard's number and what they knew.
+    fn claim(&self, id: &str) -> (u64, Option<Started>) {
+        let mut state = self.state.lock();
+        state.guards += 1;
+        let guard = state.guards;
+        let earlier = state.started.get(id).cloned();
+        state.started.insert(id.to_owned(), Started { guard, ..earlier.clone().unwrap_or_default() });
+        (guard, earlier)
+    }
+}
+
+/// Who started a job.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    /// Somebody else, as far as we know.
+    Other,
+    /// This process, unless its call was lost on the way.
+    Doubtful,
+    /// This process, now or at an earlier try.
+    Ours,
 }
 
 /// Cancels a job unless it is told that the job is over.
@@ -46,8 +95,10 @@ pub(super) struct Guard {
     id: String,
     location: Option<String>,
     insert: Option<JoinHandle<Result<JobResource, Failure>>>,
-    /// Whether this process started the job, now or at an earlier try.
-    ours: bool,
+    origin: Origin,
+    /// Whether the job has ended, so that there is nothing to cancel.
+    ended: bool,
+    number: u64,
     armed: bool,
 }
 
@@ -62,21 +113,23 @@ impl Guard {
         location: Option<&str>,
         insert: impl Future<Output = Result<JobResource, Failure>> + Send + 'static,
     ) -> Self {
-        let ours = {
-            let mut started = running.started.lock();
-            if started.len() >= MAX_STARTED {
-                started.clear();
-            }
-            !started.insert(id.to_owned())
+        let (number, earlier) = running.claim(id);
+        let origin = match &earlier {
+            None => Origin::Other,
+            Some(Started { taken: false, .. }) => Origin::Doubtful,
+            Some(Started { taken: true, .. }) => Origin::Ours,
         };
+        let learned = earlier.and_then(|earlier| earlier.location);
         Self {
             rest,
             running,
             project: project.to_owned(),
             id: id.to_owned(),
-            location: location.map(str::to_owned),
+            location: learned.or(location.map(str::to_owned)),
             insert: Some(tokio::spawn(insert)),
-            ours,
+            origin,
+            ended: false,
+            number,
             armed: true,
         }
     }
@@ -94,37 +147,72 @@ impl Guard {
         answer
     }
 
-    /// The job ended: nothing is left to cancel.
+    /// Where the job runs: as `BigQuery` said, now or at an earlier try, or as it was told.
+    pub(super) fn location(&self) -> Option<&str> {
+        self.location.as_deref()
+    }
+
+    /// Whether this process surely started the job, now or at an earlier try.
+    pub(super) fn taken(&self) -> bool {
+        self.origin == Origin::Ours
+    }
+
+    /// Notes where the job runs.
+    pub(super) fn learn(&mut self, location: Option<&str>) {
+        let Some(location) = location else { return };
+        self.location = Some(location.to_owned());
+        if let Some(started) = self.running.state.lock().started.get_mut(&self.id) {
+            started.location = Some(location.to_owned());
+        }
+    }
+
+    /// The job ended and its answer is still to be read: nothing is left to cancel.
+    pub(super) fn ended(&mut self) {
+        self.ended = true;
+    }
+
+    /// The job ended and nobody will ask for it again.
     pub(super) fn over(&mut self) {
-        self.running.started.lock().remove(&self.id);
+        let mut state = self.running.state.lock();
+        if state.started.get(&self.id).is_some_and(|started| started.guard == self.number) {
+            state.started.remove(&self.id);
+        }
         self.armed = false;
     }
 
-    /// The job may go on, to be joined by the next try.
+    /// The job may go on for a while, to be joined by the next try.
     pub(super) fn leave(&mut self) {
-        self.armed = false;
+        self.give_up(LEFT);
     }
 
     fn note(&mut self, answer: &Result<JobResource, Failure>) {
         match answer {
             Ok(job) => {
-                self.ours = true;
-                self.location = job.location().map(str::to_owned).or(self.location.take());
+                self.origin = Origin::Ours;
+                if let Some(started) = self.running.state.lock().started.get_mut(&self.id) {
+                    started.taken = true;
+                }
+                self.learn(job.location());
             }
-            // Its answer was lost: there may be a job, and it is ours.
-            Err(Failure::Other(_)) => self.ours = true,
             Err(failure) if failure.is_duplicate() => {}
-            Err(_) => self.over(),
+            // There may be a job, and it is ours.
+            Err(failure) if failure.leaves_doubt() => {
+                if self.origin == Origin::Other {
+                    self.origin = Origin::Doubtful;
+                }
+            }
+            // Says nothing about the job of an earlier try.
+            Err(failure) if failure.kind() == Kind::QuotaExceeded => {}
+            Err(_) => self.origin = Origin::Other,
         }
-        if !self.ours {
+        if self.origin == Origin::Other {
             self.over();
         }
     }
-}
 
-impl Drop for Guard {
-    fn drop(&mut self) {
-        if !self.armed {
+    /// Cancels the job after a while unless another guard has taken it over by then.
+    fn give_up(&mut self, after: Duration) {
+        if !std::mem::replace(&mut self.armed, false) {
             return;
         }
         let Ok(runtime) = Handle::try_current() else {
@@ -139,35 +227,52 @@ impl Drop for Guard {
             id: std::mem::take(&mut self.id),
             location: self.location.take(),
             insert: None,
-            ours: self.ours,
             armed: false,
+            ..*self
         };
+        let due = Instant::now() + after;
+        let hurry = self.running.state.lock().hurry.clone();
         let cancel = async move {
             if let Some(insert) = insert
                 && let Ok(answer) = insert.await
             {
                 guard.note(&answer);
             }
-            if guard.ours {
+            tokio::select! {
+                () = hurry.cancelled() => {}
+                () = sleep_until(due) => {}
+            }
+            if guard.origin != Origin::Other && !guard.ended && guard.is_latest() {
                 guard.cancel().await;
             }
+            guard.over();
         };
         self.running.cancels.spawn_on(cancel, &runtime);
     }
-}
 
-impl Guard {
-    async fn cancel(&mut self) {
+    fn is_latest(&self) -> bool {
+        self.running.state.lock().started.get(&self.id).is_some_and(|started| started.guard == self.number)
+    }
+
+    async fn cancel(&self) {
         let path = ["projects", self.project.as_str(), "jobs", self.id.as_str(), "cancel"];
         let query: Vec<_> = self.location.iter().map(|location| ("location", location.clone())).collect();
         let job = self.id.as_str();
         match tokio::time::timeout(CANCEL_TIMEOUT, self.rest.poke(&path, &query)).await {
             Ok(Ok(())) => tracing::debug!(%job, "cancelled a BigQuery job that nobody waits for"),
+            Ok(Err(failure)) if failure.kind() == Kind::NotFound && self.origin == Origin::Doubtful => {
+                tracing::debug!(%job, "a BigQuery job whose insertion was not answered does not exist");
+            }
             Ok(Err(failure)) => {
                 tracing::warn!(%job, error = ?Error::from(failure), "a BigQuery job could not be cancelled");
             }
             Err(_) => tracing::warn!(%job, "a BigQuery job could not be cancelled in time"),
         }
-        self.over();
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.give_up(Duration::ZERO);
     }
 }

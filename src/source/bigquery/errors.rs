@@ -83,10 +83,12 @@ impl Failure {
         }
     }
 
-    /// Whether the same work may succeed under another job id, the id of a failed job being used
-    /// up for good.
-    pub(super) fn burns_the_id(&self) -> bool {
-        matches!(self.kind(), Kind::QuotaExceeded | Kind::Unavailable | Kind::Timeout | Kind::ClientGone)
+    /// Whether the call may have been carried out all the same: no answer, or the server broke down.
+    pub(super) fn leaves_doubt(&self) -> bool {
+        match self {
+            Self::Api { status, .. } => *status >= 500,
+            Self::Other(_) => true,
+        }
     }
 
     /// Names the job in the error.

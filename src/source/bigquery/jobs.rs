@@ -22,8 +22,13 @@ use crate::source::{Estimate, Job, Outcome};
 /// How long one call waits for a job to end.
 pub(super) const POLL: Duration = Duration::from_secs(10);
 
-/// A failed job's id is used up, and the same work goes on under `<id>_r1`, then `<id>_r2`.
+/// A failed job's id is used up, and the same work goes on under `<id>_r1`, then `<id>_r2`, which
+/// other replicas join too.
 const SPARE_IDS: usize = 2;
+
+/// Where those are used up as well, it goes on under an id of its own, which nobody else has; if
+/// that is taken by a failed job, there is something wrong.
+const OWN_IDS: usize = 2;
 
 /// Jobs in one project.
 pub(super) struct Jobs {
@@ -32,13 +37,15 @@ pub(super) struct Jobs {
     pub(super) storage: Option<Storage>,
     /// Larger answers are read through `storage`.
     pub(super) storage_read_above_rows: Option<u64>,
+    /// A larger answer is an error.
+    pub(super) largest_answer_bytes: u64,
     pub(super) running: Running,
     pub(super) warned: AtomicBool,
 }
 
 /// How a try under one id ended, if not well.
 enum Ended {
-    /// The job failed for a reason that passes; its id is used up.
+    /// The id is used up by a job that we met and that failed: its reason may be long gone.
     Burnt(Failure),
     Failed(Error),
 }
@@ -52,31 +59,39 @@ impl From<Error> for Ended {
 impl Jobs {
     /// Runs a job to its end. Dropping the future cancels the job.
     pub(super) async fn run(&self, job: &Job) -> Result<Outcome> {
-        let mut id = job.id.clone();
-        let mut spare = 0;
+        let mut burnt = 0;
         loop {
+            let id = self.id(job, burnt);
             match self.run_as(job, &id).await {
                 Ok(outcome) => return Ok(outcome),
                 Err(Ended::Failed(error)) => return Err(error),
-                Err(Ended::Burnt(failure)) if spare == SPARE_IDS => {
-                    return Err(failure.of(&format!("{id} (after {SPARE_IDS} more under other ids)")));
+                Err(Ended::Burnt(failure)) if burnt == SPARE_IDS + OWN_IDS => {
+                    return Err(failure.of(&format!("{id} (after {burnt} more under other ids)")));
                 }
                 Err(Ended::Burnt(failure)) => {
-                    spare += 1;
+                    burnt += 1;
                     tracing::debug!(job = %id, %failure, "a failed job has used up its id");
-                    id = format!("{}_r{spare}", job.id);
                 }
+            }
+        }
+    }
+
+    /// The id to try when `burnt` ids are used up. An id of our own that an earlier try left a job
+    /// under is tried again.
+    fn id(&self, job: &Job, burnt: usize) -> String {
+        match burnt {
+            0 => job.id.clone(),
+            1..=SPARE_IDS => format!("{}_r{burnt}", job.id),
+            _ => {
+                let prefix = format!("{}_own", job.id);
+                self.running.under_way(&prefix).unwrap_or_else(|| format!("{prefix}{:08x}", rand::random::<u32>()))
             }
         }
     }
 
     /// Checks a job; free, and no job is made.
     pub(super) async fn dry_run(&self, job: &Job) -> Result<Estimate> {
-        let body = self.defaults.dry_run(job)?;
-        let answer: JobResource = self.rest.post(&self.path(&[]), &body).await?;
-        if let Some(failure) = answer.failure() {
-            return Err(failure.into());
-        }
+        let answer = self.check(job).await?;
         let query = answer.statistics.query.unwrap_or_default();
         Ok(Estimate {
             bytes_processed: query.total_bytes_processed.or(answer.statistics.total_bytes_processed).unwrap_or(0),
@@ -88,6 +103,13 @@ impl Jobs {
                 .map(|table| TableId::new(table.project_id, table.dataset_id, table.table_id))
                 .collect(),
         })
+    }
+
+    /// What a dry run says of the job.
+    async fn check(&self, job: &Job) -> Result<JobResource, Failure> {
+        let body = self.defaults.dry_run(job)?;
+        let answer: JobResource = self.rest.post(&self.path(&[]), &body).await?;
+        answer.failure().map_or(Ok(answer), Err)
     }
 
     async fn run_as(&self, job: &Job, id: &str) -> Result<Outcome, Ended> {
@@ -105,56 +127,64 @@ impl Jobs {
     }
 
     async fn follow(&self, job: &Job, id: &str, guard: &mut Guard) -> Result<Outcome, Ended> {
-        let (started, joined) = match guard.inserted().await {
+        let (started, met) = match guard.inserted().await {
             Ok(started) => (started, false),
             Err(failure) if failure.is_duplicate() => (self.join(job, id, guard).await?, true),
             Err(failure) => return Err(Ended::Failed(failure.into())),
         };
         if let Some(failure) = started.failure() {
             guard.over();
-            return Err(Ended::Failed(failure.of(id)));
+            return Err(if met { Ended::Burnt(failure) } else { Ended::Failed(failure.of(id)) });
         }
-        let location = started.location().or(self.defaults.location(job));
+        guard.learn(started.location());
+        let joined = met && !guard.taken();
+        let location = guard.location().map(str::to_owned);
+        let location = location.as_deref();
         let place = results::Place { rest: &self.rest, project: &self.defaults.project, id, location };
         let answer = match place.wait().await {
             Ok(answer) => answer,
             Err(failure) if failure.is_stopped() => {
                 guard.over();
-                return Err(self.stopped(job, id, location, failure, joined).await);
+                return Err(self.stopped(job, id, location, failure, met).await);
             }
             Err(failure) => return Err(Ended::Failed(failure.of(id))),
         };
+        // It stays ours until its answer is read: the next try reads the answer of its own job.
+        guard.ended();
+        let outcome = self.gather(&place, answer, joined).await.map_err(|failure| Ended::Failed(failure.of(id)))?;
         guard.over();
-        self.gather(&place, answer).await.map_err(|failure| Ended::Failed(failure.of(id)))
+        Ok(outcome)
     }
 
     /// The job that already has the id.
     async fn join(&self, job: &Job, id: &str, guard: &mut Guard) -> Result<JobResource, Ended> {
-        let location = self.defaults.location(job);
-        let existing = self.get(id, location).await.map_err(|failure| match failure.kind() {
-            Kind::NotFound if location.is_none() => Ended::Failed(Error::invalid(format!(
-                "BigQuery job {id} exists, but not in the US or EU; set the processing location"
-            ))),
-            _ => Ended::Failed(failure.of(id)),
-        })?;
-        match existing.failure() {
-            Some(failure) if existing.is_done() && failure.burns_the_id() => {
-                guard.over();
-                Err(Ended::Burnt(failure))
+        let existing = self.get(id, guard.location()).await;
+        let existing = match existing {
+            // Without a location BigQuery looks for jobs in the US and the EU alone, but for tables everywhere.
+            Err(failure) if failure.kind() == Kind::NotFound && guard.location().is_none() => {
+                let place = self.check(job).await.map_err(|failure| Ended::Failed(failure.of(id)))?;
+                guard.learn(place.location());
+                if guard.location().is_none() {
+                    return Err(Ended::Failed(Error::invalid(format!(
+                        "BigQuery job {id} exists, but not in the US or EU; set the processing location"
+                    ))));
+                }
+                self.get(id, guard.location()).await
             }
-            _ => Ok(existing),
-        }
+            existing => existing,
+        };
+        existing.map_err(|failure| Ended::Failed(failure.of(id)))
     }
 
     /// What it means that the job was stopped while we waited.
-    async fn stopped(&self, job: &Job, id: &str, location: Option<&str>, failure: Failure, joined: bool) -> Ended {
+    async fn stopped(&self, job: &Job, id: &str, location: Option<&str>, failure: Failure, met: bool) -> Ended {
         if self.ran_out_of_time(job, id, location).await {
             let error = Error::new(Kind::Timeout, format!("BigQuery job {id} ran longer than its timeout"));
             return Ended::Failed(error.with_source(failure));
         }
-        // Whoever started a joined job did not want it any more; we still do. Our own was stopped by
-        // someone with a reason.
-        if joined { Ended::Burnt(failure) } else { Ended::Failed(failure.of(id)) }
+        // Whoever started a job that we met did not want it any more; we still do. Our own was stopped
+        // by someone with a reason.
+        if met { Ended::Burnt(failure) } else { Ended::Failed(failure.of(id)) }
     }
 
     /// A job over its time is stopped with the same reason as a cancelled one, so its times tell.
@@ -169,23 +199,24 @@ impl Jobs {
         }
     }
 
-    async fn gather(&self, place: &results::Place<'_>, answer: Answer) -> Result<Outcome, Failure> {
+    async fn gather(&self, place: &results::Place<'_>, answer: Answer, joined: bool) -> Result<Outcome, Failure> {
         let total_rows = answer.total_rows;
         let arrow = arrow_schema(&answer.schema)?;
+        let largest = self.largest_answer_bytes;
         let large = self.storage_read_above_rows.is_some_and(|rows| total_rows > rows);
         let (ended, batches) = if let Some(storage) = self.storage.as_ref().filter(|_| large) {
             let ended = self.get(place.id, place.location).await?;
-            let batches = match storage.read(ended.destination(), &arrow, total_rows).await {
+            let batches = match storage.read(ended.destination(), &arrow, total_rows, largest).await {
                 Ok(batches) => batches,
                 Err(ReadError::Broken(error)) => return Err(error.into()),
                 Err(ReadError::Unusable(reason)) => {
                     self.warn(&reason);
-                    place.read(answer, &arrow).await?
+                    place.read(answer, &arrow, largest).await?
                 }
             };
             (ended, batches)
         } else {
-            tokio::try_join!(self.get(place.id, place.location), place.read(answer, &arrow))?
+            tokio::try_join!(self.get(place.id, place.location), place.read(answer, &arrow, largest))?
         };
         if let Some(failure) = ended.failure() {
             return Err(failure);
@@ -200,6 +231,7 @@ impl Jobs {
             slot_ms: ended.statistics.total_slot_ms.unwrap_or(0),
             cache_hit: query.cache_hit.unwrap_or(false),
             started_at,
+            joined,
         })
     }
 

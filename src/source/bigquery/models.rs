@@ -29,11 +29,6 @@ impl JobResource {
         self.status.as_ref()?.error_result.as_ref().map(Failure::of_job)
     }
 
-    /// Whether the job has ended, well or not.
-    pub(super) fn is_done(&self) -> bool {
-        self.status.as_ref().and_then(|status| status.state.as_deref()) == Some("DONE")
-    }
-
     /// Where the job runs.
     pub(super) fn location(&self) -> Option<&str> {
         self.job_reference.as_ref()?.location.as_deref()

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use weir_plan::{Error, Kind, Result};
 
 use super::errors::Failure;
+use super::gathered::Gathered;
 use super::jobs::POLL;
 use super::models::Page;
 use super::rest::Rest;
@@ -68,25 +69,23 @@ impl Place<'_> {
     }
 
     /// Decodes the first page and fetches and decodes the others.
-    pub(super) async fn read(&self, answer: Answer, arrow: &SchemaRef) -> Result<Vec<RecordBatch>, Failure> {
+    pub(super) async fn read(
+        &self,
+        answer: Answer,
+        arrow: &SchemaRef,
+        largest_bytes: u64,
+    ) -> Result<Vec<RecordBatch>, Failure> {
         let Answer { schema, total_rows, mut body, mut next } = answer;
-        let mut batches = Vec::new();
-        let mut rows = 0;
+        let mut gathered = Gathered::new(total_rows, largest_bytes);
         loop {
-            let batch = decode(body, Arc::clone(&schema), SchemaRef::clone(arrow), rows).await?;
-            let received = batch.num_rows() as u64;
-            rows += received;
-            if received > 0 {
-                batches.push(batch);
-            }
-            let Some(token) = next.take().filter(|_| received > 0 && rows < total_rows) else { break };
+            let batch = decode(body, Arc::clone(&schema), SchemaRef::clone(arrow), gathered.rows()).await?;
+            let received = batch.num_rows();
+            gathered.push(batch)?;
+            let Some(token) = next.take().filter(|_| received > 0 && gathered.rows() < total_rows) else { break };
             let (page, page_body) = self.page(Some(token)).await?;
             (body, next) = (page_body, token_of(&page));
         }
-        if rows == total_rows {
-            return Ok(batches);
-        }
-        Err(Error::new(Kind::Unavailable, format!("BigQuery sent {rows} rows of {total_rows}")).into())
+        Ok(gathered.complete("BigQuery")?)
     }
 
     async fn page(&self, token: Option<String>) -> Result<(Page, Bytes), Failure> {

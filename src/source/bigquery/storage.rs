@@ -3,6 +3,7 @@
 //! One stream only: with more, rows would lose the order that ORDER BY gave them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use arrow::buffer::Buffer;
@@ -14,12 +15,14 @@ use gcp_bigquery_client::google::cloud::bigquery::storage::v1::{
     CreateReadSessionRequest, DataFormat, ReadRowsRequest, ReadSession, read_rows_response, read_session,
 };
 use gcp_bigquery_client::model::table_reference::TableReference;
+use tokio::time::timeout;
 use tonic::metadata::MetadataValue;
 use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
 use tonic::{Code, Request, Status};
 use weir_plan::{Error, Kind, Result};
 
 use super::conform::conform;
+use super::gathered::Gathered;
 use super::login;
 
 /// Google's own endpoint.
@@ -27,6 +30,16 @@ const GOOGLE: &str = "https://bigquerystorage.googleapis.com";
 
 /// Largest message taken: Google's stay near 1 MB, stand-ins send a whole answer in one.
 const MAX_MESSAGE_BYTES: usize = 256 * 1024 * 1024;
+
+/// A connection is made in this time or not at all.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A connection that a firewall has forgotten is found out by a ping that stays unanswered.
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(30);
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The longest silence before a message; Google's follow each other within milliseconds.
+pub(super) const MESSAGE_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Ends an Arrow stream. Some servers put it behind the schema, where it would end the stream early.
 const END_OF_STREAM: [u8; 8] = [0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0];
@@ -65,7 +78,14 @@ impl Storage {
             }
             _ => return Err(wrong()),
         }
-        let channel = endpoint.http2_adaptive_window(true).tcp_nodelay(true).connect_lazy();
+        let channel = endpoint
+            .connect_timeout(CONNECT_TIMEOUT)
+            .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
+            .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
+            .keep_alive_while_idle(true)
+            .http2_adaptive_window(true)
+            .tcp_nodelay(true)
+            .connect_lazy();
         Ok(Self { channel, authenticator, project: project.to_owned() })
     }
 
@@ -75,6 +95,7 @@ impl Storage {
         table: Option<&TableReference>,
         arrow: &SchemaRef,
         total_rows: u64,
+        largest_bytes: u64,
     ) -> Result<Vec<RecordBatch>, ReadError> {
         let table = table
             .ok_or_else(|| ReadError::Unusable(Error::not_found("the job names no table that holds its answer")))?;
@@ -83,15 +104,12 @@ impl Storage {
             Some(read_session::Schema::ArrowSchema(schema)) => schema.serialized_schema.as_slice(),
             _ => return Err(ReadError::Unusable(Error::internal("the read session has no Arrow schema"))),
         };
-        let mut rows = Rows::new(schema, arrow).map_err(ReadError::Broken)?;
+        let gathered = Gathered::new(total_rows, largest_bytes);
+        let mut rows = Rows::new(schema, arrow, gathered).map_err(ReadError::Broken)?;
         for stream in &session.streams {
             self.read_stream(&stream.name, &mut rows).await.map_err(ReadError::Broken)?;
         }
-        if rows.received == total_rows {
-            return Ok(rows.batches);
-        }
-        let message = format!("BigQuery's Storage Read API sent {} rows of {total_rows}", rows.received);
-        Err(ReadError::Broken(Error::new(Kind::Unavailable, message)))
+        rows.gathered.complete("BigQuery's Storage Read API").map_err(ReadError::Broken)
     }
 
     async fn session(&self, table: &TableReference) -> Result<ReadSession> {
@@ -111,14 +129,14 @@ impl Storage {
             ..CreateReadSessionRequest::default()
         };
         let request = self.request(message, &routing).await?;
-        Ok(self.client().create_read_session(request).await.map_err(failure)?.into_inner())
+        Ok(in_time(self.client().create_read_session(request)).await?.into_inner())
     }
 
     async fn read_stream(&self, name: &str, rows: &mut Rows) -> Result<()> {
         let message = ReadRowsRequest { read_stream: name.to_owned(), offset: 0 };
         let request = self.request(message, &format!("read_stream={name}")).await?;
-        let mut messages = self.client().read_rows(request).await.map_err(failure)?.into_inner();
-        while let Some(message) = messages.message().await.map_err(failure)? {
+        let mut messages = in_time(self.client().read_rows(request)).await?.into_inner();
+        while let Some(message) = in_time(messages.message()).await? {
             if let Some(read_rows_response::Rows::ArrowRecordBatch(batch)) = message.rows {
                 rows.push_batch(batch.serialized_record_batch)?;
             }
@@ -146,37 +164,47 @@ impl Storage {
 struct Rows {
     decoder: StreamDecoder,
     schema: SchemaRef,
-    batches: Vec<RecordBatch>,
-    received: u64,
+    gathered: Gathered,
 }
 
 impl Rows {
-    fn new(serialized_schema: &[u8], schema: &SchemaRef) -> Result<Self> {
+    fn new(serialized_schema: &[u8], schema: &SchemaRef, gathered: Gathered) -> Result<Self> {
         let message = serialized_schema.strip_suffix(&END_OF_STREAM).unwrap_or(serialized_schema);
-        let mut rows =
-            Self { decoder: StreamDecoder::new(), schema: SchemaRef::clone(schema), batches: Vec::new(), received: 0 };
+        let mut rows = Self { decoder: StreamDecoder::new(), schema: SchemaRef::clone(schema), gathered };
         rows.push(message.to_vec())?;
         Ok(rows)
     }
 
     /// Decodes a message, which is a whole batch.
     fn push_batch(&mut self, message: Vec<u8>) -> Result<()> {
-        let before = self.batches.len();
-        self.push(message)?;
-        if self.batches.len() > before { Ok(()) } else { Err(not_arrow()) }
+        if self.push(message)? > 0 { Ok(()) } else { Err(not_arrow()) }
     }
 
-    fn push(&mut self, message: Vec<u8>) -> Result<()> {
+    /// Decodes a message and counts its batches.
+    fn push(&mut self, message: Vec<u8>) -> Result<usize> {
         let mut buffer = Buffer::from_vec(message);
+        let mut batches = 0;
         while !buffer.is_empty() {
             let batch = self.decoder.decode(&mut buffer).map_err(|error| not_arrow().with_source(error))?;
             if let Some(batch) = batch {
-                self.received += batch.num_rows() as u64;
-                self.batches.push(conform(&batch, &self.schema)?);
+                batches += 1;
+                self.gathered.push(conform(&batch, &self.schema)?)?;
             }
         }
-        Ok(())
+        Ok(batches)
     }
+}
+
+/// Waits for an answer or the next message, but not for ever.
+async fn in_time<T>(answer: impl Future<Output = Result<T, Status>>) -> Result<T> {
+    timeout(MESSAGE_TIMEOUT, answer).await.map_or_else(
+        |_| {
+            let seconds = MESSAGE_TIMEOUT.as_secs();
+            let message = format!("BigQuery's Storage Read API has sent nothing for {seconds} s");
+            Err(Error::new(Kind::Unavailable, message))
+        },
+        |answer| answer.map_err(failure),
+    )
 }
 
 fn not_arrow() -> Error {
@@ -226,11 +254,11 @@ mod tests {
         let messages = messages(&batches);
         for mark in [&[][..], &END_OF_STREAM] {
             let schema = [&messages[0], mark].concat();
-            let mut rows = Rows::new(&schema, &batches[0].schema()).unwrap();
+            let mut rows = Rows::new(&schema, &batches[0].schema(), Gathered::new(3, 1 << 20)).unwrap();
             for message in &messages[1..] {
                 rows.push_batch(message.clone()).unwrap();
             }
-            assert_eq!((rows.received, &rows.batches[..]), (3, &batches[..]));
+            assert_eq!(rows.gathered.complete("it").unwrap(), batches);
         }
     }
 
@@ -240,7 +268,7 @@ mod tests {
         let messages = messages(std::slice::from_ref(&batch));
         let half = &messages[1][..messages[1].len() / 2];
         for message in [b"not an arrow message at all", half, &END_OF_STREAM] {
-            let mut rows = Rows::new(&messages[0], &batch.schema()).unwrap();
+            let mut rows = Rows::new(&messages[0], &batch.schema(), Gathered::new(1, 1 << 20)).unwrap();
             assert_eq!(rows.push_batch(message.to_vec()).unwrap_err().kind(), Kind::Unavailable);
         }
     }

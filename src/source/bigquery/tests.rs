@@ -2,6 +2,8 @@
 
 mod calls;
 mod key;
+mod limits;
 mod logins;
+mod retries;
 mod script;
 mod types;

@@ -25,9 +25,16 @@ impl Jobs {
     /// the next that waits for it runs its own.
     pub(super) async fn join(&self, id: &str, run: impl Future<Output = Result<Outcome>>) -> Result<Outcome> {
         let cell = self.cell(id);
-        let outcome = cell.get_or_try_init(|| run).await.cloned();
+        let mut joined = true;
+        let outcome = cell
+            .get_or_try_init(|| {
+                joined = false;
+                run
+            })
+            .await
+            .cloned();
         self.forget();
-        outcome
+        outcome.map(|outcome| Outcome { joined, ..outcome })
     }
 
     fn cell(&self, id: &str) -> Cell {

@@ -142,6 +142,7 @@ impl Source for Canned {
             slot_ms: 7,
             cache_hit: false,
             started_at: None,
+            joined: false,
         })
     }
 

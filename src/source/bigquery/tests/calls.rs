@@ -13,7 +13,7 @@ use super::script::{Call, Reply, Server, failed_job, job, page};
 use crate::source::{Job, Outcome, PartitionUnit, Partitioning, Source};
 
 /// Answers every call of a job that ends well with one row.
-fn well(call: &Call) -> Reply {
+pub(super) fn well(call: &Call) -> Reply {
     match call.line().as_str() {
         "POST /jobs" => Reply::ok(job(call.job_id(), "RUNNING")),
         line if line.starts_with("GET /queries/") => Reply::ok(page(&[1], 1, None)),
@@ -23,7 +23,7 @@ fn well(call: &Call) -> Reply {
     }
 }
 
-fn select(id: &str) -> Job {
+pub(super) fn select(id: &str) -> Job {
     Job::new(id, "SELECT 1")
 }
 
@@ -31,7 +31,7 @@ async fn refused(server: &Server) -> Error {
     server.client().await.run(select("j")).await.unwrap_err()
 }
 
-fn numbers(outcome: &Outcome) -> Vec<i64> {
+pub(super) fn numbers(outcome: &Outcome) -> Vec<i64> {
     outcome.batches.iter().flat_map(|batch| batch.column(0).as_primitive::<Int64Type>().values().to_vec()).collect()
 }
 
@@ -40,7 +40,7 @@ async fn a_job_is_inserted_under_its_id_and_its_cost_is_told() {
     let server = Server::start(well).await;
     let outcome = server.client().await.run(select("j")).await.unwrap();
     assert_eq!(numbers(&outcome), [1]);
-    assert_eq!(outcome.job_id, "j");
+    assert_eq!((outcome.job_id.as_str(), outcome.joined), ("j", false));
     assert_eq!((outcome.bytes_processed, outcome.bytes_billed, outcome.slot_ms), (1000, 10_485_760, 12));
     assert_eq!(outcome.started_at, Some(Timestamp::from_millis(1_704_067_200_000).unwrap()));
     let insert = &server.calls()[0];
@@ -171,6 +171,7 @@ async fn an_id_that_is_taken_means_joining_its_job() {
     .await;
     let outcome = server.client().await.run(select("j")).await.unwrap();
     assert_eq!((numbers(&outcome), outcome.job_id.as_str()), (vec![1], "j"));
+    assert!(outcome.joined && outcome.started_at.is_some());
     assert_eq!(server.count("POST /jobs"), 1);
 }
 
@@ -189,22 +190,40 @@ async fn burnt(reason: &'static str, taken: &'static [&'static str]) -> (Server,
 }
 
 #[tokio::test]
-async fn a_job_that_failed_in_passing_has_used_up_its_id() {
-    for reason in ["backendError", "rateLimitExceeded", "stopped"] {
-        assert_eq!(burnt(reason, &["j"]).await.1.unwrap().job_id, "j_r1");
+async fn a_met_job_that_failed_has_used_up_its_id_whatever_the_reason() {
+    for reason in ["backendError", "rateLimitExceeded", "stopped", "accessDenied", "notFound", "invalidQuery"] {
+        let outcome = burnt(reason, &["j"]).await.1.unwrap();
+        assert_eq!((outcome.job_id.as_str(), outcome.joined), ("j_r1", false), "{reason}");
     }
     assert_eq!(burnt("backendError", &["j", "j_r1"]).await.1.unwrap().job_id, "j_r2");
     let (server, outcome) = burnt("backendError", &["j", "j_r1", "j_r2"]).await;
-    let error = outcome.unwrap_err();
-    assert_eq!(error.kind(), Kind::Unavailable);
-    assert!(error.message().contains("it failed"), "{error}");
-    assert_eq!(server.count("POST /jobs"), 3);
+    let id = outcome.unwrap().job_id;
+    assert!(id.starts_with("j_own"), "{id}");
+    assert_eq!(server.count("POST /jobs"), 4);
 }
 
 #[tokio::test]
-async fn a_job_that_failed_for_good_is_not_run_again() {
-    let (server, outcome) = burnt("invalidQuery", &["j"]).await;
-    let error = outcome.unwrap_err();
+async fn ids_end_where_every_one_is_taken() {
+    let server = Server::start(|call| match call.line().as_str() {
+        "POST /jobs" => Reply::error(409, "duplicate", "Already Exists"),
+        line if line.starts_with("GET /jobs/") => Reply::ok(failed_job("j", "backendError", "it failed")),
+        _ => well(call),
+    })
+    .await;
+    let error = refused(&server).await;
+    assert_eq!(error.kind(), Kind::Unavailable);
+    assert!(error.message().contains("it failed"), "{error}");
+    assert_eq!(server.count("POST /jobs"), 5);
+}
+
+#[tokio::test]
+async fn a_job_of_our_own_that_failed_for_good_is_not_run_again() {
+    let server = Server::start(|call| match call.line().as_str() {
+        "POST /jobs" => Reply::ok(failed_job("j", "invalidQuery", "it failed")),
+        _ => well(call),
+    })
+    .await;
+    let error = refused(&server).await;
     assert_eq!((error.kind(), error.message()), (Kind::InvalidQuery, "it failed"));
     assert_eq!(server.count("POST /jobs"), 1);
 }

@@ -140,7 +140,9 @@ async fn a_repeated_job_id_is_the_same_job() {
     let job = Job::new("same", "SELECT SUM(n) FROM d.t");
     let (one, two) = tokio::join!(place.embedded.run(job.clone()), place.embedded.run(job.clone()));
     let three = place.embedded.run(job).await.unwrap();
-    assert_eq!(one.unwrap().started_at, two.unwrap().started_at);
+    let (one, two) = (one.unwrap(), two.unwrap());
+    assert_eq!(one.started_at, two.started_at);
+    assert_eq!([one.joined, two.joined, three.joined], [false, true, true]);
     assert_eq!(three.bytes_billed, MINIMUM_BYTES_PER_TABLE);
     assert_eq!(place.embedded.bill(), Bill { jobs: 1, bytes_processed: 24, bytes_billed: MINIMUM_BYTES_PER_TABLE });
 }
