@@ -28,12 +28,14 @@ pub struct Stored {
     pub content_id: u64,
     /// The rows.
     pub batches: Batches,
-    /// When the job was sent.
+    /// When the job began.
     pub fetched_at: Timestamp,
     /// The job.
     pub job_id: String,
     /// What the job billed.
     pub bytes_billed: u64,
+    /// Whether another process had already paid for the job.
+    pub joined: bool,
     /// What the job took.
     pub slot_ms: u64,
 }
@@ -249,6 +251,7 @@ mod tests {
             fetched_at: Timestamp::MIN,
             job_id: String::new(),
             bytes_billed: 0,
+            joined: false,
             slot_ms: 0,
         })
     }

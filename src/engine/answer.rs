@@ -107,7 +107,7 @@ pub struct Provenance {
 
 impl Provenance {
     pub(super) fn of(plan: &Plan, pieces: &[Piece], now: Timestamp) -> Self {
-        let own = |piece: &&Piece| matches!(piece.status, Status::Miss | Status::Bypass);
+        let own = |piece: &&Piece| matches!(piece.status, Status::Miss | Status::Bypass) && !piece.stored.joined;
         let fetched_at = pieces.iter().map(|piece| piece.stored.fetched_at).min().unwrap_or(now);
         let status = pieces.iter().map(|piece| piece.status).max().unwrap_or(Status::Hit);
         let some_cached = pieces.iter().any(|piece| piece.status == Status::Hit);

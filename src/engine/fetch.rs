@@ -82,15 +82,24 @@ impl Engine {
                 return Err(error);
             }
         };
-        metrics.jobs.with_label_values(&["done"]).inc();
-        metrics.bytes_billed.inc_by(outcome.bytes_billed);
-        metrics.slot_ms.inc_by(outcome.slot_ms);
+        // A job that existed already was paid for, and counted, by whoever sent it; its rows are as old as it.
+        let (fetched_at, outcome_label) = match outcome.started_at {
+            Some(started_at) if outcome.joined => (started_at.min(now), "joined"),
+            _ if outcome.joined => (now, "joined"),
+            _ => (now, "done"),
+        };
+        metrics.jobs.with_label_values(&[outcome_label]).inc();
+        if !outcome.joined {
+            metrics.bytes_billed.inc_by(outcome.bytes_billed);
+            metrics.slot_ms.inc_by(outcome.slot_ms);
+        }
         Ok(Stored {
             content_id: self.shared.store.content_id(),
             batches: outcome.batches,
-            fetched_at: now,
+            fetched_at,
             job_id: outcome.job_id,
             bytes_billed: outcome.bytes_billed,
+            joined: outcome.joined,
             slot_ms: outcome.slot_ms,
         })
     }

@@ -26,6 +26,8 @@ struct Scripted {
     jobs: Mutex<Vec<Job>>,
     cancelled: AtomicUsize,
     failures: Mutex<Vec<Error>>,
+    /// When the job that every run finds began, where there is one.
+    joins: Mutex<Option<Timestamp>>,
 }
 
 struct CancelOnDrop<'a>(&'a AtomicUsize, bool);
@@ -74,8 +76,8 @@ impl Source for Scripted {
             bytes_billed: BILL,
             slot_ms: 3,
             cache_hit: false,
-            started_at: None,
-            joined: false,
+            started_at: *self.joins.lock(),
+            joined: self.joins.lock().is_some(),
         })
     }
 
@@ -104,6 +106,7 @@ fn bench() -> Bench {
         jobs: Mutex::default(),
         cancelled: AtomicUsize::new(0),
         failures: Mutex::default(),
+        joins: Mutex::default(),
     });
     let clock = Arc::new(ManualClock::new(at("2024-01-02T12:00:00Z")));
     let mut app = App::new(StoreSettings::of(1 << 20), Arc::clone(&clock) as Arc<dyn Clock>, App::GRACE);
@@ -271,6 +274,15 @@ async fn the_same_work_in_the_same_slot_has_the_same_job_id() {
     one.advance(7200);
     one.ask(&query()).await;
     assert_ne!(id(&one), id(&other));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_another_process_paid_for_is_as_old_as_it_is_and_bills_nothing() {
+    let bench = bench();
+    *bench.source.joins.lock() = Some(bench.clock.now().minus(Duration::from_secs(8)));
+    let answer = bench.ask(&query()).await.provenance;
+    assert_eq!((answer.status, answer.age_s), (Status::Miss, 8.0));
+    assert_eq!((answer.bytes_billed, answer.bytes_saved), (0, BILL));
 }
 
 #[tokio::test(start_paused = true)]

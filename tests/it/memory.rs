@@ -36,6 +36,7 @@ fn stored(store: &Store, number: i64) -> Arc<Stored> {
         fetched_at: Timestamp::MIN,
         job_id: String::new(),
         bytes_billed: 0,
+        joined: false,
         slot_ms: 0,
     })
 }
