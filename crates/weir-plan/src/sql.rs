@@ -48,7 +48,7 @@ fn code_length(text: &str) -> usize {
 /// The literal, name or comment that `text` begins with, and its length in bytes.
 fn opening(text: &str) -> Option<(Lexeme, usize)> {
     let until = |from: usize, end: &str| text[from..].find(end).map_or(text.len(), |at| from + at + end.len());
-    let line = || text.find('\n').unwrap_or(text.len());
+    let line = || text.find(['\n', '\r']).unwrap_or(text.len());
     if text.starts_with("--") || text.starts_with('#') {
         return Some((Lexeme::Comment, line()));
     }
@@ -168,6 +168,7 @@ mod tests {
         check("'''a'b''' c", &[(Text, "'''a'b'''"), (Code, " c")]);
         check("\"\"\"a\"\"b\"\"\"", &[(Text, "\"\"\"a\"\"b\"\"\"")]);
         check("a -- 'x'\nb", &[(Code, "a "), (Comment, "-- 'x'"), (Code, "\nb")]);
+        check("a --x\r; b", &[(Code, "a "), (Comment, "--x"), (Code, "\r; b")]);
         check("a # `x\nb", &[(Code, "a "), (Comment, "# `x"), (Code, "\nb")]);
         check("a /* ' */ b", &[(Code, "a "), (Comment, "/* ' */"), (Code, " b")]);
         check("`p-x.d.t` - 1 / 2", &[(Name, "`p-x.d.t`"), (Code, " - 1 / 2")]);
