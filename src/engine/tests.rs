@@ -69,6 +69,7 @@ impl Source for Scripted {
         if let Some(error) = self.failures.lock().pop() {
             return Err(error);
         }
+        let started_at = *self.joins.lock();
         Ok(Outcome {
             batches: one_row(number.try_into().unwrap()),
             job_id: job.id,
@@ -76,8 +77,8 @@ impl Source for Scripted {
             bytes_billed: BILL,
             slot_ms: 3,
             cache_hit: false,
-            started_at: *self.joins.lock(),
-            joined: self.joins.lock().is_some(),
+            started_at,
+            joined: started_at.is_some(),
         })
     }
 
