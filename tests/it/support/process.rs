@@ -87,12 +87,13 @@ impl Running {
     /// [`PATIENCE`].
     pub(crate) fn wait_for<T>(&self, what: &str, wanted: impl Fn(&str) -> Option<T>) -> T {
         let until = Instant::now() + PATIENCE;
+        let mut late = false;
         let mut seen = self.lines.seen.lock();
         loop {
             if let Some(found) = seen.stdout.iter().chain(&seen.stderr).find_map(|line| wanted(line)) {
                 return found;
             }
-            let late = self.lines.changed.wait_until(&mut seen, until).timed_out();
+            // Only after a look at the lines: the last ones may have come together with the end.
             assert!(
                 !late && seen.open > 0,
                 "{what} did not come {}; standard output:\n{}\nstandard error:\n{}",
@@ -100,6 +101,7 @@ impl Running {
                 seen.stdout.join("\n"),
                 seen.stderr.join("\n")
             );
+            late = self.lines.changed.wait_until(&mut seen, until).timed_out();
         }
     }
 
