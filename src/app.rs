@@ -70,6 +70,7 @@ impl App {
             }
             SourceConfig::Embedded(folder) => {
                 let source = Embedded::of_folder(folder, Arc::clone(&self.shared.clock))?;
+                let source = Limited::new(Arc::new(source), Limits::default());
                 self.add_source(name, Arc::new(source), EngineSettings::default());
             }
         }

@@ -85,6 +85,11 @@ where
         }
     }
 
+    /// Whether a flight of `key` is under way.
+    pub fn runs(&self, key: &K) -> bool {
+        self.running.lock().flights.contains_key(key)
+    }
+
     /// Number of running flights.
     pub fn len(&self) -> usize {
         self.running.lock().flights.len()

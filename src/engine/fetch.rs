@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use weir_plan::{Error, Key, Kind, Query, Result, Segment, Timestamp};
 
-use super::{Engine, Status};
+use super::{Engine, LINGER, Status};
 use crate::cache::Stored;
 use crate::flight::Landed;
 use crate::source::{Job, Outcome};
@@ -37,14 +37,18 @@ impl Engine {
 
     /// Fetches a segment that is served stale meanwhile; nobody waits for it.
     pub(super) fn refresh(self: &Arc<Self>, query: &Query, segment: &Segment) {
+        let now = self.shared.clock.now();
+        if self.shared.flights.runs(&segment.key) || self.shared.store.failure(&segment.key, now).is_some() {
+            return;
+        }
         let (engine, query, segment) = (Arc::clone(self), query.clone(), segment.clone());
         tokio::spawn(async move {
-            // As patient as its caller: a fetch that hangs must not keep the key for ever.
-            let landed = tokio::time::timeout(query.deadline, engine.fetch(&query, &segment)).await;
+            // A fetch that hangs must not keep the key for ever.
+            let landed = tokio::time::timeout(LINGER, engine.fetch(&query, &segment)).await;
             let error = match landed {
                 Ok(Landed { result: Ok(_), .. }) => return,
                 Ok(Landed { result: Err(error), .. }) => error,
-                Err(elapsed) => Error::new(Kind::Timeout, "no answer within the deadline").with_source(elapsed),
+                Err(elapsed) => Error::new(Kind::Timeout, "no answer within ten minutes").with_source(elapsed),
             };
             tracing::warn!(key = segment.key.short_hex(), ?error, "a stale answer could not be refreshed");
         });
@@ -59,7 +63,7 @@ impl Engine {
         match self.run(query, segment, now, query.cache.skip_read).await {
             Ok(stored) => {
                 let stored = Arc::new(Stored { batches: stored.batches.detach()?, ..stored });
-                self.shared.store.keep(segment.key.clone(), Arc::clone(&stored), segment.freshness.stale_until);
+                self.shared.store.keep(segment.key.clone(), Arc::clone(&stored), segment.keep_for);
                 Ok(stored)
             }
             Err(error) => {

@@ -1,7 +1,7 @@
 //! The engine's promises, over a source whose every move is scripted.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arrow::array::{Int64Array, RecordBatch};
@@ -25,6 +25,8 @@ struct Scripted {
     takes: Duration,
     jobs: Mutex<Vec<Job>>,
     cancelled: AtomicUsize,
+    /// While set, no job ends.
+    held: AtomicBool,
     failures: Mutex<Vec<Error>>,
     /// When the job that every run finds began, where there is one.
     joins: Mutex<Option<Timestamp>>,
@@ -65,6 +67,9 @@ impl Source for Scripted {
             jobs.len()
         };
         tokio::time::sleep(self.takes).await;
+        while self.held.load(Ordering::SeqCst) {
+            tokio::time::sleep(self.takes).await;
+        }
         cancelled.1 = true;
         if let Some(error) = self.failures.lock().pop() {
             return Err(error);
@@ -106,6 +111,7 @@ fn bench() -> Bench {
         takes: Duration::from_secs(1),
         jobs: Mutex::default(),
         cancelled: AtomicUsize::new(0),
+        held: AtomicBool::new(false),
         failures: Mutex::default(),
         joins: Mutex::default(),
     });
@@ -175,15 +181,35 @@ async fn a_fetch_survives_its_first_caller_and_is_cancelled_after_the_last() {
     assert_eq!((bench.jobs(), bench.source.cancelled.load(Ordering::SeqCst)), (1, 0));
 
     bench.engine.purge();
-    let mut slow = query.clone();
-    slow.deadline = Duration::from_millis(1);
-    let error = bench.engine.answer(&slow, Door::Export).await.unwrap_err();
+    let mut only = Box::pin(bench.ask(&query));
+    assert!(futures::poll!(&mut only).is_pending());
+    // Into the job, which takes a second, and then away for longer than the grace would last.
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    bench.source.held.store(true, Ordering::SeqCst);
+    drop(only);
+    tokio::time::sleep(App::GRACE * 2).await;
+    assert_eq!((bench.jobs(), bench.source.cancelled.load(Ordering::SeqCst)), (2, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_slower_than_its_deadline_ends_and_is_stored_for_whoever_asks_again() {
+    let bench = bench();
+    bench.source.held.store(true, Ordering::SeqCst);
+    let mut impatient = query();
+    impatient.deadline = Duration::from_mins(1);
+    let error = bench.engine.answer(&impatient, Door::Export).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Timeout);
-    assert_eq!(bench.source.cancelled.load(Ordering::SeqCst), 0, "the grace runs");
-    // The job takes a second and the grace two: this one ends by itself and is stored.
+    tokio::time::sleep(Duration::from_secs(15)).await;
+    bench.source.held.store(false, Ordering::SeqCst);
     tokio::time::sleep(Duration::from_secs(5)).await;
-    assert_eq!(bench.ask(&query).await.provenance.status, Status::Hit);
-    assert_eq!(bench.jobs(), 2);
+    assert_eq!(bench.ask(&query()).await.provenance.status, Status::Hit);
+    assert_eq!((bench.jobs(), bench.source.cancelled.load(Ordering::SeqCst)), (1, 0));
+
+    bench.engine.purge();
+    bench.source.held.store(true, Ordering::SeqCst);
+    bench.engine.answer(&impatient, Door::Export).await.unwrap_err();
+    tokio::time::sleep(LINGER + App::GRACE * 2).await;
+    assert_eq!(bench.source.cancelled.load(Ordering::SeqCst), 1, "not for ever");
 }
 
 #[tokio::test(start_paused = true)]

@@ -12,7 +12,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
-use crate::extent::{Extent, MINUTE, SECOND, Step, Timestamp};
+use crate::extent::{DAY, Extent, MINUTE, SECOND, Timestamp};
 use crate::macros::{self, Expansion};
 use crate::query::{CacheMode, Query};
 use crate::sql;
@@ -113,8 +113,10 @@ pub struct Segment {
     pub sql: String,
     /// Its job fails rather than bill more.
     pub maximum_bytes_billed: Option<u64>,
-    /// Its lifetimes.
+    /// Its lifetimes for this caller.
     pub freshness: Freshness,
+    /// How long it is worth keeping, for callers who take older answers than this one.
+    pub keep_for: Duration,
 }
 
 /// How to answer a query.
@@ -169,38 +171,52 @@ pub fn plan(query: &Query, context: &Context, now: Timestamp) -> Result<Plan> {
         return Ok(Plan {
             mode: Mode::Off,
             reason: "cache_off",
-            segments: vec![segment(query, context, query.range, expansion, shortest())],
+            segments: vec![segment(query, context, query.range, expansion, shortest(), Duration::ZERO)],
         });
     }
-    let slot = open_slot(query.step);
+    let slot = open_slot(query);
     let extent = query.range.map(|range| range.floor(slot));
     let expansion = macros::expand(&query.sql, extent, query.step)?;
     let volatile = sql::volatile_function(&query.sql);
     let (reason, mut freshness) = match (volatile, extent.filter(|_| expansion.uses_range)) {
         (Some(_), _) => ("volatile_function", shortest()),
         (None, Some(extent)) => ("whole_range", by_age(extent.end(), slot, now)),
-        (None, None) => ("no_range", lifetime(MINUTE)),
+        (None, None) => ("no_range", lifetime(asked_slot(query).unwrap_or(MINUTE))),
     };
-    if let Some(fresh_for) = query.cache.fresh_for {
-        freshness = Freshness { fresh_for, stale_until: fresh_for.max(freshness.stale_until) };
-    }
+    let keep_for = freshness.stale_until;
     if let Some(max_stale) = query.cache.max_stale {
         freshness.stale_until = freshness.stale_until.min(freshness.fresh_for + max_stale);
     }
     let extent = extent.filter(|_| expansion.uses_range);
-    Ok(Plan { mode: Mode::Whole, reason, segments: vec![segment(query, context, extent, expansion, freshness)] })
+    Ok(Plan {
+        mode: Mode::Whole,
+        reason,
+        segments: vec![segment(query, context, extent, expansion, freshness, keep_for)],
+    })
 }
 
-/// The slot of an open range: a quarter of the step, between 15 seconds and 5 minutes.
-fn open_slot(step: Option<Step>) -> i64 {
-    let step = step.map_or(MINUTE, |step| step.millis().saturating_mul(1000));
-    (step / 4).clamp(OPEN_SLOT.0, OPEN_SLOT.1)
+/// The slot of an open range: what the caller asks for, else a quarter of the step, between 15
+/// seconds and 5 minutes.
+fn open_slot(query: &Query) -> i64 {
+    let step = query.step.map_or(MINUTE, |step| step.millis().saturating_mul(1000));
+    asked_slot(query).unwrap_or((step / 4).clamp(OPEN_SLOT.0, OPEN_SLOT.1))
 }
 
-/// An open range lives for its slot; a past one for a tenth of its age, at most an hour.
+/// The slot that the caller asks for, where it asks for one.
+fn asked_slot(query: &Query) -> Option<i64> {
+    let micros = i64::try_from(query.cache.fresh_for?.as_micros()).ok()?;
+    (1..=DAY).contains(&micros).then_some(micros)
+}
+
+/// An open range lives for its slot; a past one for about a tenth of its age, at most an hour. The
+/// lifetime is a rung of a ladder, so that job ids made of it do not change from moment to moment.
 fn by_age(end: Timestamp, slot: i64, now: Timestamp) -> Freshness {
+    const LADDER: [i64; 5] = [LONGEST, 30 * MINUTE, 15 * MINUTE, 5 * MINUTE, MINUTE];
     let age = now.micros().saturating_sub(end.micros());
-    if age < INGEST_LAG { lifetime(slot) } else { lifetime((age / 10).clamp(slot, LONGEST.max(slot))) }
+    if age < INGEST_LAG {
+        return lifetime(slot);
+    }
+    lifetime(LADDER.into_iter().find(|rung| *rung <= age / 10).unwrap_or(MINUTE))
 }
 
 fn shortest() -> Freshness {
@@ -220,6 +236,7 @@ fn segment(
     extent: Option<Extent>,
     expansion: Expansion,
     freshness: Freshness,
+    keep_for: Duration,
 ) -> Segment {
     let location = query.location.as_ref().or(context.location.as_ref());
     let parameters: Vec<_> = query.parameters.iter().collect();
@@ -237,7 +254,14 @@ fn segment(
         "range": extent.map(|extent| [extent.start().micros(), extent.end().micros()]),
         "sql": expansion.sql,
     });
-    Segment { key: Key::new(preimage.to_string()), extent, sql: expansion.sql, maximum_bytes_billed, freshness }
+    Segment {
+        key: Key::new(preimage.to_string()),
+        extent,
+        sql: expansion.sql,
+        maximum_bytes_billed,
+        freshness,
+        keep_for,
+    }
 }
 
 #[cfg(test)]
@@ -330,7 +354,8 @@ mod tests {
             |sql: &str, now: &str| only(&query(sql, "2024-01-01", "2024-01-02"), now).freshness.fresh_for.as_secs();
         assert_eq!(seconds(FILTER, "2024-01-01T12:00:00Z"), 15);
         assert_eq!(seconds(FILTER, "2024-01-02T00:09:00Z"), 15);
-        assert_eq!(seconds(FILTER, "2024-01-02T01:00:00Z"), 360);
+        assert_eq!(seconds(FILTER, "2024-01-02T01:00:00Z"), 300);
+        assert_eq!(seconds(FILTER, "2024-01-02T01:00:01Z"), 300);
         assert_eq!(seconds(FILTER, "2024-03-01"), 3600);
         assert_eq!(seconds("SELECT RAND(), $__timeFrom()", "2024-03-01"), 15);
     }
@@ -338,10 +363,17 @@ mod tests {
     #[test]
     fn the_callers_controls_are_honoured() {
         let mut asked = query(FILTER, "2024-01-01", "2024-01-02");
-        asked.cache.fresh_for = Some(Duration::from_secs(7));
+        asked.cache.fresh_for = Some(Duration::from_mins(10));
         asked.cache.max_stale = Some(Duration::ZERO);
-        let freshness = only(&asked, "2024-01-02").freshness;
-        assert_eq!(freshness, Freshness { fresh_for: Duration::from_secs(7), stale_until: Duration::from_secs(7) });
+        let first = only(&asked, "2024-01-02");
+        let ten_minutes = Duration::from_mins(10);
+        assert_eq!(first.freshness, Freshness { fresh_for: ten_minutes, stale_until: ten_minutes });
+        assert!(first.keep_for > ten_minutes, "kept for callers who take stale answers");
+        asked.range = query(FILTER, "2024-01-01T00:00:20Z", "2024-01-02T00:00:20Z").range;
+        assert_eq!(only(&asked, "2024-01-02").key, first.key, "the slot is the caller's");
+        assert_eq!(only(&asked, "2024-03-01").freshness.fresh_for, Duration::from_hours(1), "an open slot's only");
+        asked.cache.fresh_for = Some(Duration::ZERO);
+        assert_eq!(only(&asked, "2024-01-02").freshness.fresh_for, Duration::from_secs(15));
         asked.cache.mode = CacheMode::Off;
         let planned = plan(&asked, &Context::default(), at("2024-01-02T00:00:07Z")).unwrap();
         assert_eq!(planned.mode, Mode::Off);

@@ -53,7 +53,7 @@ pub(super) async fn prepare(login: &Login) -> Result<LoggedIn> {
                 Some(path) => key_file(&path).await?,
                 None => metadata_server().await?,
             };
-            Ok(LoggedIn { principal: "application-default".to_owned(), ..logged_in })
+            Ok(LoggedIn { principal: format!("application-default:{}", logged_in.principal), ..logged_in })
         }
         Login::Anonymous => Ok(LoggedIn { principal: "anonymous".to_owned(), authenticator: Arc::new(Anonymous) }),
     }
@@ -140,7 +140,7 @@ async fn metadata_server() -> Result<LoggedIn> {
     };
     let authenticator = authenticator
         .map_err(|error| Error::internal("cannot use application-default credentials").with_source(error))?;
-    Ok(LoggedIn { principal: String::new(), authenticator: Arc::new(Tokens(authenticator)) })
+    Ok(LoggedIn { principal: "metadata-server".to_owned(), authenticator: Arc::new(Tokens(authenticator)) })
 }
 
 async fn key_file(path: &Path) -> Result<LoggedIn> {
