@@ -23,7 +23,7 @@ mod settings;
 mod wide;
 
 pub use model::Format;
-pub use serve::{Host, serve, serve_on};
+pub use serve::{serve, serve_on};
 
 use tracing_subscriber::Layer;
 use tracing_subscriber::registry::LookupSpan;
@@ -31,23 +31,6 @@ use weir_plan::error::LogLevel;
 use weir_plan::{Error, Result};
 
 use crate::engine::{Answer, Engine};
-
-/// Name of the environment variable by which a host says that it starts a plugin.
-pub const MAGIC_COOKIE_KEY: &str = "grafana_plugin_type";
-
-/// What Grafana puts there for a data source.
-pub const MAGIC_COOKIE_VALUE: &str = "datasource";
-
-/// Name of the environment variable that lists the host's protocol versions, with commas.
-pub const PROTOCOL_VERSIONS_KEY: &str = "PLUGIN_PROTOCOL_VERSIONS";
-
-/// Name of the environment variable in which a host offers TLS.
-pub const CLIENT_CERT_KEY: &str = "PLUGIN_CLIENT_CERT";
-
-/// Whether the value of [`MAGIC_COOKIE_KEY`] is that of a host that starts a data source.
-pub fn is_hosted(magic_cookie: Option<&str>) -> bool {
-    magic_cookie == Some(MAGIC_COOKIE_VALUE)
-}
 
 /// The frame of an answer as an Arrow IPC file of one record batch, as Grafana is sent it. The rows
 /// of one content are encoded once for each format and kept; a later call puts `ref_id` and the
@@ -76,18 +59,5 @@ fn log(error: &Error, subject: &str) {
         LogLevel::Debug => tracing::debug!(subject, code, ?error, "request failed"),
         LogLevel::Warn => tracing::warn!(subject, code, ?error, "request failed"),
         LogLevel::Error => tracing::error!(subject, code, ?error, "request failed"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_a_host_of_data_sources_is_a_host() {
-        assert!(is_hosted(Some("datasource")));
-        for other in [None, Some(""), Some("app"), Some("1")] {
-            assert!(!is_hosted(other), "{other:?}");
-        }
     }
 }

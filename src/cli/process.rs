@@ -14,7 +14,7 @@ use weir_plan::{Error, Kind, Result};
 use super::DRAIN;
 use crate::app::App;
 use crate::clock::SystemClock;
-use crate::config::{Config, Environment, Host};
+use crate::config::{Config, Environment};
 use crate::export::{ExportSettings, bind, router, serve};
 use crate::{plugin, telemetry};
 
@@ -129,9 +129,7 @@ async fn serve_host(environment: Environment) -> Result<()> {
         let app = Arc::clone(&app);
         tokio::spawn(async move { open_door(&app, listener, settings).await })
     });
-    let Host { protocol_versions, offers_tls, .. } = environment.host;
-    let host = plugin::Host { protocol_versions, offers_tls };
-    let served = plugin::serve(Arc::clone(&app), host, stop.clone().cancelled_owned()).await;
+    let served = plugin::serve(Arc::clone(&app), &environment.host, stop.clone().cancelled_owned()).await;
     stop.cancel();
     if let Some(Err(error)) = OptionFuture::from(door).await.map(|ended| ended.unwrap_or(Ok(()))) {
         tracing::error!(?error, "the export API failed");

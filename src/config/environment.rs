@@ -84,6 +84,13 @@ mod tests {
         assert_eq!(environment.config_file, Some("a.toml".into()));
         assert_eq!(environment.log, None);
         assert_eq!(of(&[]), Environment::default());
-        assert!(!of(&[("grafana_plugin_type", "app")]).host.is_grafana());
+    }
+
+    #[test]
+    fn only_a_host_of_data_sources_is_grafana() {
+        for other in ["", "app", "1"] {
+            assert!(!of(&[("grafana_plugin_type", other)]).host.is_grafana(), "{other:?}");
+        }
+        assert!(!of(&[]).host.is_grafana());
     }
 }

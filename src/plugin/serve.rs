@@ -22,6 +22,7 @@ use super::diagnostics::Diagnostics;
 use super::instances::Instances;
 use super::resource::Resource;
 use crate::app::App;
+use crate::config::Host;
 
 /// The version of the protocol between Grafana and its plugins.
 const PROTOCOL_VERSION: &str = "2";
@@ -42,23 +43,14 @@ const DRAIN: Duration = Duration::from_secs(1);
 /// How often the host is looked for.
 const PARENT_CHECK: Duration = Duration::from_millis(500);
 
-/// What the host said in the environment.
-#[derive(Clone, Debug, Default)]
-pub struct Host {
-    /// The value of [`PROTOCOL_VERSIONS_KEY`](super::PROTOCOL_VERSIONS_KEY).
-    pub protocol_versions: Option<String>,
-    /// Whether [`CLIENT_CERT_KEY`](super::CLIENT_CERT_KEY) is set.
-    pub offers_tls: bool,
-}
-
 /// Serves a host until it asks for the end or is gone, or `shutdown` completes; answers that are
 /// under way then have 1 s. Writes the handshake, and nothing else, to stdout.
 ///
 /// # Errors
 /// `InvalidQuery` if the host does not speak our protocol version; `Unavailable` if the loopback
 /// address or stdout fails.
-pub async fn serve(app: Arc<App>, host: Host, shutdown: impl Future<Output = ()> + Send) -> Result<()> {
-    check(&host)?;
+pub async fn serve(app: Arc<App>, host: &Host, shutdown: impl Future<Output = ()> + Send) -> Result<()> {
+    check(host)?;
     let parent = parent();
     let listener = TcpListener::bind("127.0.0.1:0").await.map_err(|error| unavailable("the loopback", error))?;
     let address = listener.local_addr().map_err(|error| unavailable("the loopback", error))?;
@@ -198,8 +190,9 @@ mod tests {
 
     #[test]
     fn a_host_of_our_protocol_version_is_served() {
-        let check =
-            |versions: Option<&str>| check(&Host { protocol_versions: versions.map(str::to_owned), offers_tls: true });
+        let check = |versions: Option<&str>| {
+            check(&Host { protocol_versions: versions.map(str::to_owned), offers_tls: true, ..Host::default() })
+        };
         for versions in [None, Some("2"), Some("1,2"), Some("3, 2")] {
             assert!(check(versions).is_ok(), "{versions:?}");
         }
