@@ -7,6 +7,8 @@
 //! Timestamp(µs) without a zone (DATETIME), Struct and List.
 
 pub(crate) mod json;
+#[cfg(test)]
+pub(crate) mod samples;
 
 use std::sync::Arc;
 

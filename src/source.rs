@@ -6,6 +6,8 @@ pub mod bigquery;
 pub mod embedded;
 pub mod fake;
 pub mod limited;
+#[cfg(test)]
+pub(crate) mod scripted;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

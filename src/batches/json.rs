@@ -1,9 +1,10 @@
-//! Rows as JSON text, and the names of their types: the one spelling of both doors.
+//! Rows as JSON text, and the names of their types: for the export API, for resource calls, and for
+//! STRUCT and ARRAY cells in frames. It knows no protocol round the rows.
 //!
 //! Integers are numbers (beyond 2^53 a reader must take care), NUMERIC and BIGNUMERIC texts, as
 //! `BigQuery`'s own JSON has them, so that no digit is lost; NaN and the infinities are texts,
 //! BYTES base64, times ISO 8601 (TIMESTAMP in UTC with a Z, DATETIME without one), STRUCT an
-//! object, ARRAY an array.
+//! object, ARRAY an array. The keys of a STRUCT keep the schema's order.
 
 use arrow::array::{
     Array, AsArray, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Decimal256Array, Float64Array, Int64Array,
@@ -16,6 +17,7 @@ use arrow::datatypes::{
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use chrono::{DateTime, NaiveDate, NaiveTime, SecondsFormat};
+use serde_json::json;
 use weir_plan::{Error, Result};
 
 /// Name of the metadata by which `BigQuery` tells its own text types from STRING.
@@ -26,7 +28,7 @@ const EXTENSION: &str = "ARROW:extension:name";
 ///
 /// # Errors
 /// `Internal` naming the column, for a type that no column has.
-pub(crate) fn type_name(field: &Field) -> Result<String> {
+fn type_name(field: &Field) -> Result<String> {
     let extension = field.metadata().get(EXTENSION).and_then(|name| name.strip_prefix("google:sqlType:"));
     let name = match field.data_type() {
         DataType::Utf8 => return Ok(extension.unwrap_or("STRING").to_ascii_uppercase()),
@@ -54,25 +56,22 @@ fn foreign(name: &str, data_type: &DataType) -> Error {
     Error::internal(format!("column {name} has the Arrow type {data_type}, which no column of BigQuery has"))
 }
 
-/// Appends `{"columns": [{"name", "type"}], "rows": [`; rows and `]}` are to follow.
+/// Appends a schema: `[{"name":"n","type":"INT64"}]`.
 ///
 /// # Errors
 /// `Internal` naming the column, for a type that no column has.
-pub(crate) fn begin_table(schema: &Schema, out: &mut Vec<u8>) -> Result<()> {
+pub(crate) fn write_schema(schema: &Schema, out: &mut Vec<u8>) -> Result<()> {
     let fields = schema.fields().iter();
-    let fields = fields.map(|field| Ok(serde_json::json!({"name": field.name(), "type": type_name(field)?})));
-    out.extend_from_slice(b"{\"columns\":");
-    json(out, &fields.collect::<Result<Vec<_>>>()?)?;
-    out.extend_from_slice(b",\"rows\":[");
-    Ok(())
+    let fields = fields.map(|field| Ok(json!({"name": field.name(), "type": type_name(field)?})));
+    write_value(&fields.collect::<Result<Vec<_>>>()?, out)
 }
 
-/// Appends the rows of a batch as arrays with commas between them; `first` says whether none came
-/// before.
+/// Appends the rows of a batch as arrays, with commas between; also before the first where `first`
+/// says that others came before.
 ///
 /// # Errors
 /// `Internal` for a cell that cannot be written.
-pub(crate) fn rows(batch: &RecordBatch, first: &mut bool, out: &mut Vec<u8>) -> Result<()> {
+pub(crate) fn write_rows(batch: &RecordBatch, first: &mut bool, out: &mut Vec<u8>) -> Result<()> {
     let columns = columns(batch)?;
     for row in 0..batch.num_rows() {
         out.extend_from_slice(if *first { b"[" } else { b",[" });
@@ -88,8 +87,29 @@ pub(crate) fn rows(batch: &RecordBatch, first: &mut bool, out: &mut Vec<u8>) -> 
     Ok(())
 }
 
+/// Appends the rows of a batch as objects, each with a line end; the keys are those of [`keys`].
+///
+/// # Errors
+/// `Internal` for a cell that cannot be written.
+pub(crate) fn write_lines(batch: &RecordBatch, keys: &[Vec<u8>], out: &mut Vec<u8>) -> Result<()> {
+    let columns = columns(batch)?;
+    for row in 0..batch.num_rows() {
+        object(keys.iter().map(Vec::as_slice).zip(&columns), row, out)?;
+        out.push(b'\n');
+    }
+    Ok(())
+}
+
+/// The names of a schema's columns as keys of objects: `"name":`.
+///
+/// # Errors
+/// `Internal` if JSON refuses.
+pub(crate) fn keys(schema: &Schema) -> Result<Vec<Vec<u8>>> {
+    schema.fields().iter().map(|field| key(field.name())).collect()
+}
+
 /// The columns of a batch, ready to be written cell by cell.
-pub(crate) fn columns(batch: &RecordBatch) -> Result<Vec<Column<'_>>> {
+fn columns(batch: &RecordBatch) -> Result<Vec<Column<'_>>> {
     let fields = batch.schema_ref().fields();
     batch.columns().iter().zip(fields).map(|(array, field)| Column::of(array.as_ref(), field)).collect()
 }
@@ -118,10 +138,10 @@ enum Cells<'a> {
 }
 
 impl<'a> Column<'a> {
-    /// A column, ready to be written.
+    /// Looks at the type of a column once, for all its cells.
     ///
     /// # Errors
-    /// `Internal` for a type that no column has.
+    /// `Internal` naming the column, for a type that no column has.
     pub(crate) fn of(array: &'a dyn Array, field: &Field) -> Result<Self> {
         let cells = match array.data_type() {
             DataType::Null => Cells::Null,
@@ -157,17 +177,17 @@ impl<'a> Column<'a> {
     ///
     /// # Errors
     /// `Internal` for a time outside the calendar.
-    pub(crate) fn write(&self, row: usize, out: &mut Vec<u8>) -> Result<()> {
+    fn write(&self, row: usize, out: &mut Vec<u8>) -> Result<()> {
         if self.array.is_null(row) {
             out.extend_from_slice(b"null");
             return Ok(());
         }
         match &self.cells {
             Cells::Null => out.extend_from_slice(b"null"),
-            Cells::Int(array) => json(out, &array.value(row))?,
+            Cells::Int(array) => write_value(&array.value(row), out)?,
             Cells::Float(array) => float(out, array.value(row))?,
             Cells::Bool(array) => out.extend_from_slice(if array.value(row) { b"true" } else { b"false" }),
-            Cells::Text(array) => json(out, array.value(row))?,
+            Cells::Text(array) => write_value(array.value(row), out)?,
             Cells::Bytes(array) => quoted(out, &BASE64.encode(array.value(row))),
             Cells::Numeric(array) => quoted(out, shortest(&array.value_as_string(row))),
             Cells::BigNumeric(array) => quoted(out, shortest(&array.value_as_string(row))),
@@ -190,6 +210,26 @@ impl<'a> Column<'a> {
         }
         Ok(())
     }
+
+    /// The cell of a row for a column of texts: what is a text in JSON stands without its quotes;
+    /// NULL is `None`.
+    ///
+    /// # Errors
+    /// `Internal` for a time outside the calendar.
+    pub(crate) fn text(&self, row: usize) -> Result<Option<String>> {
+        if self.array.is_null(row) {
+            return Ok(None);
+        }
+        let mut cell = Vec::new();
+        self.write(row, &mut cell)?;
+        let text = match cell.first() {
+            Some(b'"') => {
+                serde_json::from_slice(&cell).map_err(|error| Error::internal("cannot read JSON").with_source(error))
+            }
+            _ => String::from_utf8(cell).map_err(|error| Error::internal("JSON is not UTF-8").with_source(error)),
+        };
+        text.map(Some)
+    }
 }
 
 fn list(array: &ListArray, elements: &Column<'_>, row: usize, out: &mut Vec<u8>) -> Result<()> {
@@ -208,11 +248,7 @@ fn list(array: &ListArray, elements: &Column<'_>, row: usize, out: &mut Vec<u8>)
 }
 
 /// Appends an object; keys come with quotes and colon, as [`key`] makes them.
-pub(crate) fn object<'c>(
-    members: impl Iterator<Item = (&'c [u8], &'c Column<'c>)>,
-    row: usize,
-    out: &mut Vec<u8>,
-) -> Result<()> {
+fn object<'c>(members: impl Iterator<Item = (&'c [u8], &'c Column<'c>)>, row: usize, out: &mut Vec<u8>) -> Result<()> {
     out.push(b'{');
     for (at, (key, column)) in members.enumerate() {
         if at > 0 {
@@ -226,15 +262,18 @@ pub(crate) fn object<'c>(
 }
 
 /// A name as the key of an object: `"name":`.
-pub(crate) fn key(name: &str) -> Result<Vec<u8>> {
+fn key(name: &str) -> Result<Vec<u8>> {
     let mut key = Vec::new();
-    json(&mut key, name)?;
+    write_value(name, &mut key)?;
     key.push(b':');
     Ok(key)
 }
 
 /// Appends any value as JSON.
-pub(crate) fn json<T: serde::Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) -> Result<()> {
+///
+/// # Errors
+/// `Internal` if its `Serialize` fails.
+pub(crate) fn write_value<T: serde::Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Result<()> {
     serde_json::to_writer(out, value).map_err(|error| Error::internal("cannot write JSON").with_source(error))
 }
 
@@ -247,7 +286,7 @@ fn quoted(out: &mut Vec<u8>, text: &str) {
 
 fn float(out: &mut Vec<u8>, value: f64) -> Result<()> {
     if value.is_finite() {
-        return json(out, &value);
+        return write_value(&value, out);
     }
     quoted(
         out,
@@ -275,4 +314,51 @@ fn time(micros: i64) -> Option<NaiveTime> {
 
 fn outside(what: &str) -> Error {
     Error::internal(format!("a {what} is outside the calendar"))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+    use crate::batches::samples::every_type;
+
+    #[test]
+    fn every_type_has_its_name_and_its_json() {
+        let batches = every_type();
+        let mut columns = Vec::new();
+        write_schema(batches.schema(), &mut columns).unwrap();
+        let columns: Value = serde_json::from_slice(&columns).unwrap();
+        let types: Vec<_> = columns.as_array().unwrap().iter().map(|c| c["type"].as_str().unwrap()).collect();
+        let expected = "INT64 FLOAT64 BOOL STRING BYTES NUMERIC BIGNUMERIC DATE TIME TIMESTAMP DATETIME";
+        assert_eq!(types[..11].join(" "), expected);
+        assert_eq!(types[11..], ["STRUCT<z INT64, a STRING, m NUMERIC>", "ARRAY<INT64>"]);
+        let (mut rows, mut first) = (Vec::new(), true);
+        for batch in &batches {
+            write_rows(batch, &mut first, &mut rows).unwrap();
+        }
+        let expected = concat!(
+            r#"[9007199254740993,"NaN",true,"é","AP8=","1.5","-0.25","2019-01-01","01:01:01.500","#,
+            r#""2019-01-01T01:01:01Z","2019-01-01T01:01:01",{"z":1,"a":"x","m":"0.1"},[1,null,3]],"#,
+            "[null,null,null,null,null,null,null,null,null,null,null,null,null]",
+        );
+        assert_eq!(String::from_utf8(rows).unwrap(), expected);
+    }
+
+    #[test]
+    fn cells_are_texts_without_quotes() {
+        let batch = every_type().concat().unwrap();
+        let text = |index: usize, row| columns(&batch).unwrap()[index].text(row).unwrap();
+        assert_eq!(text(0, 0).as_deref(), Some("9007199254740993"));
+        assert_eq!(text(3, 0).as_deref(), Some("é"));
+        assert_eq!(text(11, 0).as_deref(), Some(r#"{"z":1,"a":"x","m":"0.1"}"#));
+        assert!((0..13).all(|index| text(index, 1).is_none()));
+    }
+
+    #[test]
+    fn a_type_that_no_column_has_is_an_error_that_names_the_column() {
+        let column = arrow::array::Int32Array::from(vec![7]);
+        let error = Column::of(&column, &Field::new("n", DataType::Int32, true)).err().unwrap();
+        assert!(error.message().starts_with("column n has the Arrow type Int32"), "{error}");
+    }
 }

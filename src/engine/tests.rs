@@ -1,95 +1,29 @@
 //! The engine's promises, over a source whose every move is scripted.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arrow::array::{Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema};
-use async_trait::async_trait;
 use futures::future::join_all;
-use parking_lot::Mutex;
-use weir_plan::{CacheMode, Error, Extent, Kind, Query, Result, Scope, TableId, Timestamp};
+use weir_plan::{CacheMode, Error, Extent, Kind, Query, Scope, Timestamp};
 
 use super::*;
 use crate::app::App;
 use crate::cache::StoreSettings;
 use crate::clock::ManualClock;
-use crate::source::{Estimate, Identity, Job, Outcome, Table};
+use crate::source::Job;
+use crate::source::scripted::Scripted;
 
 const BILL: u64 = 10 << 20;
 
-/// Answers each job with its number after a second, or fails as told.
-struct Scripted {
-    identity: Identity,
-    takes: Duration,
-    jobs: Mutex<Vec<Job>>,
-    cancelled: AtomicUsize,
-    /// While set, no job ends.
-    held: AtomicBool,
-    failures: Mutex<Vec<Error>>,
-    /// When the job that every run finds began, where there is one.
-    joins: Mutex<Option<Timestamp>>,
-}
-
-struct CancelOnDrop<'a>(&'a AtomicUsize, bool);
-
-impl Drop for CancelOnDrop<'_> {
-    fn drop(&mut self) {
-        if !self.1 {
-            self.0.fetch_add(1, Ordering::SeqCst);
-        }
-    }
-}
+/// Permits of an open gate: more than a test has jobs.
+const OPEN: usize = 1000;
 
 fn one_row(number: i64) -> Batches {
     let schema = Arc::new(Schema::new(vec![Field::new("n", DataType::Int64, true)]));
     let batch = RecordBatch::try_new(Arc::clone(&schema), vec![Arc::new(Int64Array::from(vec![number]))]).unwrap();
     Batches::new(schema, vec![batch]).unwrap()
-}
-
-#[async_trait]
-impl Source for Scripted {
-    fn identity(&self) -> &Identity {
-        &self.identity
-    }
-
-    async fn dry_run(&self, _: &Job) -> Result<Estimate> {
-        let schema = Arc::clone(one_row(0).schema());
-        Ok(Estimate { bytes_processed: 5, schema, statement_type: "SELECT".into(), referenced_tables: vec![] })
-    }
-
-    async fn run(&self, job: Job) -> Result<Outcome> {
-        let mut cancelled = CancelOnDrop(&self.cancelled, false);
-        let number = {
-            let mut jobs = self.jobs.lock();
-            jobs.push(job.clone());
-            jobs.len()
-        };
-        tokio::time::sleep(self.takes).await;
-        while self.held.load(Ordering::SeqCst) {
-            tokio::time::sleep(self.takes).await;
-        }
-        cancelled.1 = true;
-        if let Some(error) = self.failures.lock().pop() {
-            return Err(error);
-        }
-        let started_at = *self.joins.lock();
-        Ok(Outcome {
-            batches: one_row(number.try_into().unwrap()),
-            job_id: job.id,
-            bytes_processed: BILL,
-            bytes_billed: BILL,
-            slot_ms: 3,
-            cache_hit: false,
-            started_at,
-            joined: started_at.is_some(),
-        })
-    }
-
-    async fn table(&self, table: &TableId) -> Result<Table> {
-        Err(Error::not_found(table.to_string()))
-    }
 }
 
 struct Bench {
@@ -99,22 +33,9 @@ struct Bench {
 }
 
 fn bench() -> Bench {
-    let identity = Identity {
-        kind: "embedded",
-        project: "p".into(),
-        principal: "anonymous".into(),
-        endpoint: None,
-        location: None,
-    };
-    let source = Arc::new(Scripted {
-        identity,
-        takes: Duration::from_secs(1),
-        jobs: Mutex::default(),
-        cancelled: AtomicUsize::new(0),
-        held: AtomicBool::new(false),
-        failures: Mutex::default(),
-        joins: Mutex::default(),
-    });
+    let number = |_: &Job, number: usize| Ok(one_row(number.try_into().unwrap()));
+    let source = Arc::new(Scripted::new(number).reading(5).taking(Duration::from_secs(1)).gating(|_| true));
+    source.gate.add_permits(OPEN);
     let clock = Arc::new(ManualClock::new(at("2024-01-02T12:00:00Z")));
     let mut app = App::new(StoreSettings::of(1 << 20), Arc::clone(&clock) as Arc<dyn Clock>, App::GRACE);
     let engine = app.add_source("only", Arc::clone(&source) as Arc<dyn Source>, EngineSettings::default());
@@ -127,7 +48,17 @@ impl Bench {
     }
 
     fn jobs(&self) -> usize {
-        self.source.jobs.lock().len()
+        self.source.jobs()
+    }
+
+    /// From now on no job ends.
+    fn hold(&self) {
+        self.source.gate.forget_permits(OPEN);
+    }
+
+    /// Jobs end again.
+    fn release(&self) {
+        self.source.gate.add_permits(OPEN);
     }
 
     fn advance(&self, seconds: u64) {
@@ -178,38 +109,38 @@ async fn a_fetch_survives_its_first_caller_and_is_cancelled_after_the_last() {
     assert!(futures::poll!(&mut second).is_pending());
     drop(first);
     assert_eq!(second.await.provenance.status, Status::Joined);
-    assert_eq!((bench.jobs(), bench.source.cancelled.load(Ordering::SeqCst)), (1, 0));
+    assert_eq!((bench.jobs(), bench.source.cancelled()), (1, 0));
 
     bench.engine.purge();
     let mut only = Box::pin(bench.ask(&query));
     assert!(futures::poll!(&mut only).is_pending());
     // Into the job, which takes a second, and then away for longer than the grace would last.
     tokio::time::sleep(Duration::from_millis(1)).await;
-    bench.source.held.store(true, Ordering::SeqCst);
+    bench.hold();
     drop(only);
     tokio::time::sleep(App::GRACE * 2).await;
-    assert_eq!((bench.jobs(), bench.source.cancelled.load(Ordering::SeqCst)), (2, 1));
+    assert_eq!((bench.jobs(), bench.source.cancelled()), (2, 1));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_job_slower_than_its_deadline_ends_and_is_stored_for_whoever_asks_again() {
     let bench = bench();
-    bench.source.held.store(true, Ordering::SeqCst);
+    bench.hold();
     let mut impatient = query();
     impatient.deadline = Duration::from_mins(1);
     let error = bench.engine.answer(&impatient, Door::Export).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Timeout);
     tokio::time::sleep(Duration::from_secs(15)).await;
-    bench.source.held.store(false, Ordering::SeqCst);
+    bench.release();
     tokio::time::sleep(Duration::from_secs(5)).await;
     assert_eq!(bench.ask(&query()).await.provenance.status, Status::Hit);
-    assert_eq!((bench.jobs(), bench.source.cancelled.load(Ordering::SeqCst)), (1, 0));
+    assert_eq!((bench.jobs(), bench.source.cancelled()), (1, 0));
 
     bench.engine.purge();
-    bench.source.held.store(true, Ordering::SeqCst);
+    bench.hold();
     bench.engine.answer(&impatient, Door::Export).await.unwrap_err();
     tokio::time::sleep(LINGER + App::GRACE * 2).await;
-    assert_eq!(bench.source.cancelled.load(Ordering::SeqCst), 1, "not for ever");
+    assert_eq!(bench.source.cancelled(), 1, "not for ever");
 }
 
 #[tokio::test(start_paused = true)]
@@ -270,7 +201,7 @@ async fn skipping_the_cache_reads_nothing_and_stores_for_the_others() {
     bench.ask(&off).await;
     bench.ask(&off).await;
     assert_eq!(bench.jobs(), 4);
-    let jobs = bench.source.jobs.lock();
+    let jobs = bench.source.all_jobs();
     assert!(jobs.iter().enumerate().all(|(at, job)| jobs[..at].iter().all(|earlier| earlier.id != job.id)));
 }
 
@@ -296,7 +227,7 @@ async fn the_same_work_in_the_same_slot_has_the_same_job_id() {
     let (one, other) = (bench(), bench());
     one.ask(&query()).await;
     other.ask(&query()).await;
-    let id = |bench: &Bench| bench.source.jobs.lock().last().unwrap().id.clone();
+    let id = |bench: &Bench| bench.source.last_job().id;
     assert_eq!(id(&one), id(&other));
     one.advance(7200);
     one.ask(&query()).await;
@@ -318,7 +249,7 @@ async fn the_smaller_byte_limit_holds() {
     let mut limited = query();
     limited.maximum_bytes_billed = Some(7);
     bench.ask(&limited).await;
-    assert_eq!(bench.source.jobs.lock()[0].maximum_bytes_billed, Some(7));
+    assert_eq!(bench.source.last_job().maximum_bytes_billed, Some(7));
 }
 
 #[tokio::test]

@@ -21,7 +21,7 @@ use crate::app::App;
 use crate::cache::StoreSettings;
 use crate::clock::ManualClock;
 use crate::engine::EngineSettings;
-use scripted::Scripted;
+use crate::source::scripted::Scripted;
 
 /// A door, its source and its clock.
 struct Bench {
@@ -38,13 +38,18 @@ struct Read {
     body: Bytes,
 }
 
+/// The benches' first moment.
+fn started() -> Timestamp {
+    Timestamp::parse("2024-01-01T12:00:00Z", Timestamp::MIN).unwrap()
+}
+
 fn bench() -> Bench {
     bench_with(ExportSettings::default())
 }
 
 fn bench_with(settings: ExportSettings) -> Bench {
-    let clock = Arc::new(ManualClock::new(Timestamp::parse("2024-01-01T12:00:00Z", Timestamp::MIN).unwrap()));
-    let source = Arc::new(Scripted::default());
+    let clock = Arc::new(ManualClock::new(started()));
+    let source = Arc::new(scripted::source());
     let mut app = App::new(StoreSettings::of(256 << 20), Arc::clone(&clock) as _, App::GRACE);
     app.add_source("only", Arc::clone(&source) as _, EngineSettings::default());
     let app = Arc::new(app);
@@ -103,7 +108,7 @@ async fn an_answer_has_its_provenance_its_lifetime_and_what_it_varies_by_in_head
     assert_eq!(first.header("content-type"), Some("application/json"));
     assert_eq!(first.header("vary"), Some("Accept, Accept-Encoding"));
     assert_eq!(first.header("cache-control"), Some("private, max-age=60"));
-    bench.clock.set(bench.source.started().plus(Duration::from_millis(12_500)));
+    bench.clock.set(started().plus(Duration::from_millis(12_500)));
     let second = bench.query("SELECT 'types'", &[]).await;
     assert_eq!(second.header("x-weir-result"), Some("mode=whole, status=hit, age=12, billed=0, saved=10485760"));
     assert_eq!(second.header("cache-control"), Some("private, max-age=47"));

@@ -30,14 +30,12 @@ impl Writer {
         match format {
             Format::Arrow => Ok(Self::Arrow(Box::new(StreamWriter::try_new(Vec::new(), schema).map_err(unwritable)?))),
             Format::Json => {
-                let mut out = Vec::new();
-                json::begin_table(schema, &mut out)?;
+                let mut out = b"{\"columns\":".to_vec();
+                json::write_schema(schema, &mut out)?;
+                out.extend_from_slice(b",\"rows\":[");
                 Ok(Self::Json { out, first: true })
             }
-            Format::Ndjson => {
-                let keys = schema.fields().iter().map(|field| json::key(field.name())).collect::<Result<_>>()?;
-                Ok(Self::Ndjson { out: Vec::new(), keys })
-            }
+            Format::Ndjson => Ok(Self::Ndjson { out: Vec::new(), keys: json::keys(schema)? }),
         }
     }
 
@@ -48,15 +46,8 @@ impl Writer {
     pub(super) fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         match self {
             Self::Arrow(stream) => stream.write(batch).map_err(unwritable),
-            Self::Json { out, first } => json::rows(batch, first, out),
-            Self::Ndjson { out, keys } => {
-                let columns = json::columns(batch)?;
-                for row in 0..batch.num_rows() {
-                    json::object(keys.iter().map(Vec::as_slice).zip(&columns), row, out)?;
-                    out.push(b'\n');
-                }
-                Ok(())
-            }
+            Self::Json { out, first } => json::write_rows(batch, first, out),
+            Self::Ndjson { out, keys } => json::write_lines(batch, keys, out),
         }
     }
 

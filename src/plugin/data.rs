@@ -73,7 +73,8 @@ mod tests {
     use std::collections::HashMap;
 
     use super::*;
-    use crate::plugin::scripted::{Scripted, app, batches, engine, engine_over, every_type, utc};
+    use crate::batches::samples::{batches, every_type, utc};
+    use crate::plugin::scripted::{Known, app, engine, engine_over};
     use arrow::array::{ArrayRef, Int64Array};
     use serde_json::{Value, json};
 
@@ -94,7 +95,7 @@ mod tests {
     #[tokio::test]
     async fn each_query_fails_for_itself() {
         let numbers = batches(vec![("t", utc(&[1])), ("n", Arc::new(Int64Array::from(vec![1])) as ArrayRef)]);
-        let engine = engine(Scripted::default().with("SELECT 1", numbers));
+        let engine = engine(Known::default().with("SELECT 1", numbers));
         let check = async |query: pluginv2::DataQuery, status: i32, expected: &str| {
             let response = respond(&engine, &query).await;
             assert_eq!(response.status, status, "{}", response.error);
@@ -131,7 +132,7 @@ mod tests {
 
     #[tokio::test]
     async fn jobs_carry_the_labels_of_their_own_panel() {
-        let source = Arc::new(Scripted::default().with("SELECT 1", every_type()));
+        let source = Arc::new(Known::default().with("SELECT 1", every_type()).source());
         let engine = engine_over(Arc::clone(&source));
         let table = query("A", &json!({"rawSql": "SELECT 1", "format": 1}));
         let headers = |panel: &str| {
@@ -142,14 +143,14 @@ mod tests {
         };
         for panel in ["1", "2"] {
             guarded(&engine, &table, &headers(panel)).await.unwrap();
-            assert_eq!(source.labels()["panel_id"], panel);
+            assert_eq!(source.last_job().labels["panel_id"], panel);
         }
         assert_eq!(source.jobs(), 2);
     }
 
     #[tokio::test]
     async fn equal_queries_of_one_request_share_a_job() {
-        let source = Arc::new(Scripted::default().with("SELECT 1", every_type()));
+        let source = Arc::new(Known::default().with("SELECT 1", every_type()).source());
         let engine = engine_over(Arc::clone(&source));
         let queries: Vec<_> =
             ["A", "B", "C"].iter().map(|id| query(id, &json!({"rawSql": "SELECT 1", "format": 1}))).collect();

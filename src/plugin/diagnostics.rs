@@ -102,12 +102,12 @@ fn healthy(message: &str) -> pluginv2::CheckHealthResponse {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plugin::scripted::{Scripted, app, engine};
+    use crate::plugin::scripted::{Known, app, engine, engine_over};
     use grafana_plugin_sdk::pluginv2::diagnostics_server::Diagnostics as _;
 
     #[tokio::test]
     async fn a_working_source_is_ok() {
-        let health = health(check(&engine(Scripted::default())).await);
+        let health = health(check(&engine(Known::default())).await);
         assert_eq!(health.status(), HealthStatus::Ok);
         assert_eq!(health.message, "Data source is working");
     }
@@ -115,7 +115,7 @@ mod tests {
     #[tokio::test]
     async fn a_refusal_says_which_permission_is_lacking() {
         let check = async |error: Error, expected: &str| {
-            let health = health(check(&engine(Scripted::default().refusing(error))).await);
+            let health = health(check(&engine_over(Arc::new(Known::default().source().refusing(error)))).await);
             assert_eq!(health.status(), HealthStatus::Error);
             assert!(health.message.contains(expected), "{}", health.message);
             assert!(serde_json::from_slice::<serde_json::Value>(&health.json_details).unwrap()["code"].is_string());

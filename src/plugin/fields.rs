@@ -9,7 +9,8 @@ use arrow::datatypes::{DataType, Date32Type, Field, Schema, TimeUnit, TimestampM
 use chrono::{DateTime, NaiveDate};
 use weir_plan::{Error, Result, Timestamp};
 
-use crate::batches::{Batches, json};
+use crate::batches::Batches;
+use crate::batches::json::Column;
 
 /// Nanoseconds of a day.
 const DAY_NS: i64 = 86_400_000_000_000;
@@ -33,7 +34,7 @@ pub(super) fn convert(batches: &Batches, axis: Option<usize>) -> Result<RecordBa
     let mut fields = Vec::with_capacity(batch.num_columns());
     let mut columns = Vec::with_capacity(batch.num_columns());
     for (index, (field, column)) in batch.schema_ref().fields().iter().zip(batch.columns()).enumerate() {
-        let column = convert_column(column, axis == Some(index))
+        let column = convert_column(column, field, axis == Some(index))
             .map_err(|error| error.context(format!("column {:?}", field.name())))?;
         fields.push(Field::new(field.name(), column.data_type().clone(), true));
         columns.push(column);
@@ -48,7 +49,7 @@ pub(super) fn time_type() -> DataType {
     DataType::Timestamp(TimeUnit::Nanosecond, Some("UTC".into()))
 }
 
-fn convert_column(column: &ArrayRef, is_axis: bool) -> Result<ArrayRef> {
+fn convert_column(column: &ArrayRef, field: &Field, is_axis: bool) -> Result<ArrayRef> {
     use DataType as D;
     match column.data_type() {
         D::Boolean | D::Int64 | D::Float64 | D::Utf8 => Ok(Arc::clone(column)),
@@ -58,44 +59,24 @@ fn convert_column(column: &ArrayRef, is_axis: bool) -> Result<ArrayRef> {
             Ok(Arc::new(times.iter().map(|micros| micros.map(datetime)).collect::<StringArray>()))
         }
         D::Date32 if is_axis => days(column),
-        D::Date32 => {
-            let dates = column.as_primitive::<Date32Type>();
-            Ok(Arc::new(dates.iter().map(|day| day.map(date)).collect::<StringArray>()))
-        }
         D::Decimal128(..) | D::Decimal256(..) | D::Float16 | D::Float32 => cast_to(column, &D::Float64),
         D::Int8 | D::Int16 | D::Int32 | D::UInt8 | D::UInt16 | D::UInt32 | D::UInt64 => cast_to(column, &D::Int64),
         D::LargeUtf8 | D::Utf8View | D::Null => cast_to(column, &D::Utf8),
         D::Timestamp(..) => {
             let zone = if let D::Timestamp(_, zone) = column.data_type() { zone.clone() } else { None };
-            convert_column(&cast_to(column, &D::Timestamp(TimeUnit::Microsecond, zone))?, is_axis)
+            convert_column(&cast_to(column, &D::Timestamp(TimeUnit::Microsecond, zone))?, field, is_axis)
         }
-        _ => texts(column),
+        _ => texts(column, field),
     }
 }
 
-/// Every other type as text: BYTES in base64, STRUCT and ARRAY as JSON.
-fn texts(column: &ArrayRef) -> Result<ArrayRef> {
-    let field = Field::new("", column.data_type().clone(), true);
-    let cells = json::Column::of(column.as_ref(), &field)?;
-    let unreadable = |error| Error::internal("cannot read a cell's JSON").with_source(error);
-    let text = |row| {
-        let mut cell = Vec::new();
-        cells.write(row, &mut cell)?;
-        match cell.first() {
-            Some(b'n') => Ok(None),
-            Some(b'"') => serde_json::from_slice(&cell).map(Some).map_err(unreadable),
-            _ => Ok(Some(String::from_utf8_lossy(&cell).into_owned())),
-        }
-    };
-    Ok(Arc::new((0..column.len()).map(text).collect::<Result<StringArray>>()?))
+/// Every other type as the text of its JSON: DATE and TIME in ISO 8601, BYTES in base64.
+fn texts(column: &ArrayRef, field: &Field) -> Result<ArrayRef> {
+    let cells = Column::of(column.as_ref(), field)?;
+    Ok(Arc::new((0..column.len()).map(|row| cells.text(row)).collect::<Result<StringArray>>()?))
 }
 
-/// `2019-01-01`.
-fn date(days: i32) -> String {
-    NaiveDate::from_epoch_days(days).map_or_else(|| format!("day {days}"), |date| date.to_string())
-}
-
-/// `2019-01-01 01:01:01`, with as many digits of the second as needed.
+/// `2019-01-01 01:01:01`, as people read it, with as many digits of the second as needed.
 fn datetime(micros: i64) -> String {
     let datetime = DateTime::from_timestamp_micros(micros);
     datetime.map_or_else(|| format!("{micros} µs"), |datetime| datetime.naive_utc().to_string())
@@ -115,6 +96,11 @@ fn days(column: &ArrayRef) -> Result<ArrayRef> {
     Ok(Arc::new(times.with_timezone("UTC")))
 }
 
+/// `2019-01-01`.
+fn date(day: i32) -> String {
+    NaiveDate::from_epoch_days(day).map_or_else(|| format!("day {day}"), |date| date.to_string())
+}
+
 fn out_of_range(time: &dyn std::fmt::Display) -> Error {
     Error::invalid(format!("the time {time} is outside what Grafana can show, 1677-09-21 to 2262-04-11"))
 }
@@ -127,7 +113,7 @@ fn cast_to(column: &ArrayRef, data_type: &DataType) -> Result<ArrayRef> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plugin::scripted::{batches, every_type, utc};
+    use crate::batches::samples::{batches, every_type, utc};
     use arrow::array::{Date32Array, Int64Array, TimestampMicrosecondArray};
     use arrow::util::display::array_value_to_string;
 
@@ -169,7 +155,7 @@ mod tests {
             "01:01:01.500",
             "2019-01-01T01:01:01Z",
             "2019-01-01 01:01:01",
-            r#"{"z":1,"a":"x"}"#,
+            r#"{"z":1,"a":"x","m":"0.1"}"#,
             "[1,null,3]",
         ];
         assert_eq!(shown(&batch, 0), expected);

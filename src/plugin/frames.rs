@@ -55,8 +55,9 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::batches::samples::{batches, every_type, utc};
     use crate::plugin::model::Fill;
-    use crate::plugin::scripted::{Scripted, answer, batches, engine, every_type, utc};
+    use crate::plugin::scripted::{Known, answer, engine};
     use arrow::array::{ArrayRef, Int64Array, RecordBatch};
     use arrow::ipc::reader::FileReader;
 
@@ -70,7 +71,7 @@ mod tests {
 
     #[test]
     fn one_content_serves_any_ref_id() {
-        let engine = engine(Scripted::default());
+        let engine = engine(Known::default());
         let answer = answer(every_type());
         let (metadata, first) = read(frame(&engine, &answer, TABLE, "A").unwrap());
         assert_eq!(metadata["refId"], "A");
@@ -96,7 +97,7 @@ mod tests {
 
     #[test]
     fn no_rows_are_typed_fields_in_a_table_and_none_in_a_series() {
-        let engine = engine(Scripted::default());
+        let engine = engine(Known::default());
         let mut empty =
             answer(batches(vec![("t", utc(&[])), ("n", Arc::new(Int64Array::from(Vec::<i64>::new())) as ArrayRef)]));
         let (_, table) = read(frame(&engine, &empty, TABLE, "A").unwrap());
@@ -109,13 +110,13 @@ mod tests {
     #[test]
     fn a_series_without_a_time_is_an_error_that_names_the_columns() {
         let numbers = batches(vec![("n", Arc::new(Int64Array::from(vec![1])) as ArrayRef)]);
-        let error = frame(&engine(Scripted::default()), &answer(numbers), SERIES, "A").unwrap_err();
+        let error = frame(&engine(Known::default()), &answer(numbers), SERIES, "A").unwrap_err();
         assert!(error.message().contains("there are only: n;"), "{error}");
     }
 
     #[test]
     fn an_answer_past_the_cache_is_encoded_each_time() {
-        let engine = engine(Scripted::default());
+        let engine = engine(Known::default());
         let mut answer = answer(every_type());
         answer.provenance.mode = Mode::Off;
         assert_eq!(read(frame(&engine, &answer, TABLE, "A").unwrap()).1.num_rows(), 2);

@@ -77,7 +77,8 @@ fn age(seconds: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plugin::scripted::{answer, every_type};
+    use crate::batches::samples::every_type;
+    use crate::plugin::scripted::answer;
 
     #[test]
     fn a_frame_says_where_its_rows_came_from() {

@@ -4,7 +4,7 @@
 //! …) or Grafana's own `{"queries": […], "from", "to"}`, whose answers come by refId; `POST purge`
 //! leaves every stored answer of the data source behind. Errors are `{error, message, code}`.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -18,8 +18,8 @@ use weir_plan::{Error, Extent, Query, Result, Timestamp};
 use super::headers::Headers;
 use super::instances::Instances;
 use super::model::{self, Envelope};
-use crate::batches::{Batches, json as rows};
-use crate::engine::{Door, Engine};
+use crate::batches::json;
+use crate::engine::{Answer, Door, Engine};
 
 /// The service.
 pub(super) struct Resource(pub(super) Arc<Instances>);
@@ -52,7 +52,8 @@ impl Resource {
         }
         if request.method != "POST" {
             let text = format!("resource {path} takes POST, not {}", request.method);
-            return reply(405, &json!({"error": "Method not allowed", "message": text, "code": 405}));
+            let problem = json!({"error": "Method not allowed", "message": text, "code": 405});
+            return reply(405, problem.to_string().into_bytes());
         }
         let engine = match self.0.engine(request.plugin_context.as_ref()).await {
             Ok(engine) => engine,
@@ -61,15 +62,15 @@ impl Resource {
         let now = self.0.app().clock().now();
         let headers = Headers::read(&first_values(&request.headers));
         let outcome = match path {
-            "purge" => Ok(json!({"generation": engine.purge()})),
+            "purge" => Ok(json!({"generation": engine.purge()}).to_string().into_bytes()),
             "explain" => each(&engine, Verb::Explain, &request.body, &headers, now).await,
             _ => each(&engine, Verb::Query, &request.body, &headers, now).await,
         };
-        outcome.map_or_else(|error| logged(&error, path), |answer| reply(200, &answer))
+        outcome.map_or_else(|error| logged(&error, path), |answer| reply(200, answer))
     }
 }
 
-async fn each(engine: &Arc<Engine>, verb: Verb, body: &[u8], headers: &Headers, now: Timestamp) -> Result<Value> {
+async fn each(engine: &Arc<Engine>, verb: Verb, body: &[u8], headers: &Headers, now: Timestamp) -> Result<Vec<u8>> {
     let mut body = match serde_json::from_slice(body) {
         Ok(Value::Object(body)) => body,
         Ok(_) => return Err(Error::invalid("the body is not a JSON object")),
@@ -96,8 +97,18 @@ async fn each(engine: &Arc<Engine>, verb: Verb, body: &[u8], headers: &Headers, 
         });
         Ok((ref_id, answer))
     });
-    let results: Map<String, Value> = join_all(results).await.into_iter().collect::<Result<_>>()?;
-    Ok(json!({ "results": results }))
+    let results: BTreeMap<String, Vec<u8>> = join_all(results).await.into_iter().collect::<Result<_>>()?;
+    let mut out = b"{\"results\":{".to_vec();
+    for (at, (ref_id, answer)) in results.iter().enumerate() {
+        if at > 0 {
+            out.push(b',');
+        }
+        json::write_value(ref_id, &mut out)?;
+        out.push(b':');
+        out.extend_from_slice(answer);
+    }
+    out.extend_from_slice(b"}}");
+    Ok(out)
 }
 
 /// A query of an object, with the range of the body round it.
@@ -116,30 +127,30 @@ fn read(query: &Map<String, Value>, body: &Map<String, Value>, headers: &Headers
     model::query(query, Envelope { range, interval_ms: 0 }, headers)
 }
 
-async fn run(engine: &Arc<Engine>, verb: Verb, query: &Query) -> Result<Value> {
-    let unwritable = |error| Error::internal("cannot write an answer").with_source(error);
+async fn run(engine: &Arc<Engine>, verb: Verb, query: &Query) -> Result<Vec<u8>> {
+    let mut out = Vec::new();
     match verb {
-        Verb::Explain => serde_json::to_value(engine.explain(query).await?).map_err(unwritable),
-        Verb::Query => {
-            let answer = engine.answer(query, Door::Grafana).await?;
-            let mut table = table(&answer.batches)?;
-            table.insert("executedQueryString".to_owned(), answer.executed_sql.as_ref().into());
-            let provenance = serde_json::to_value(&answer.provenance).map_err(unwritable)?;
-            table.insert("provenance".to_owned(), provenance);
-            Ok(table.into())
-        }
+        Verb::Explain => json::write_value(&engine.explain(query).await?, &mut out)?,
+        Verb::Query => write_answer(&engine.answer(query, Door::Grafana).await?, &mut out)?,
     }
+    Ok(out)
 }
 
-/// `{"columns": [{"name", "type"}], "rows": [[…]]}`.
-fn table(batches: &Batches) -> Result<Map<String, Value>> {
-    let (mut text, mut first) = (Vec::new(), true);
-    rows::begin_table(batches.schema(), &mut text)?;
-    for batch in batches {
-        rows::rows(batch, &mut first, &mut text)?;
+/// Appends `{"columns": [{"name", "type"}], "rows": [[…]], "executedQueryString", "provenance"}`.
+fn write_answer(answer: &Answer, out: &mut Vec<u8>) -> Result<()> {
+    out.extend_from_slice(b"{\"columns\":");
+    json::write_schema(answer.batches.schema(), out)?;
+    out.extend_from_slice(b",\"rows\":[");
+    let mut first = true;
+    for batch in &answer.batches {
+        json::write_rows(batch, &mut first, out)?;
     }
-    text.extend_from_slice(b"]}");
-    serde_json::from_slice(&text).map_err(|error| Error::internal("cannot read an answer's JSON").with_source(error))
+    out.extend_from_slice(b"],\"executedQueryString\":");
+    json::write_value(&*answer.executed_sql, out)?;
+    out.extend_from_slice(b",\"provenance\":");
+    json::write_value(&answer.provenance, out)?;
+    out.push(b'}');
+    Ok(())
 }
 
 fn first_values(headers: &HashMap<String, StringList>) -> HashMap<String, String> {
@@ -147,9 +158,9 @@ fn first_values(headers: &HashMap<String, StringList>) -> HashMap<String, String
     headers.iter().filter_map(first).collect()
 }
 
-fn problem(error: &Error) -> Value {
+fn problem(error: &Error) -> Vec<u8> {
     let row = error.kind().row();
-    json!({"error": row.title, "message": error.public_message(), "code": row.http})
+    json!({"error": row.title, "message": error.public_message(), "code": row.http}).to_string().into_bytes()
 }
 
 fn logged(error: &Error, path: &str) -> CallResourceResponse {
@@ -158,30 +169,33 @@ fn logged(error: &Error, path: &str) -> CallResourceResponse {
 }
 
 fn failed(error: &Error) -> CallResourceResponse {
-    reply(error.kind().row().http, &problem(error))
+    reply(error.kind().row().http, problem(error))
 }
 
-fn reply(code: u16, body: &Value) -> CallResourceResponse {
+fn reply(code: u16, body: Vec<u8>) -> CallResourceResponse {
     let content_type = StringList { values: vec!["application/json".to_owned()] };
     CallResourceResponse {
         code: code.into(),
         headers: HashMap::from([("Content-Type".to_owned(), content_type)]),
-        body: body.to_string().into_bytes().into(),
+        body: body.into(),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plugin::scripted::{NOW, Scripted, app, batches, engine_over, utc};
+    use crate::batches::samples::{batches, utc};
+    use crate::plugin::scripted::{Known, NOW, app, engine};
 
     async fn ask(verb: Verb, body: &Value) -> Result<Value> {
-        let source = Scripted::default().with("SELECT 1", batches(vec![("t", utc(&[1, 2]))])).with(
+        let source = Known::default().with("SELECT 1", batches(vec![("t", utc(&[1, 2]))])).with(
             "SELECT t FROM x WHERE t >= TIMESTAMP '2024-01-01T00:00:00Z' AND t < TIMESTAMP '2024-01-02T00:00:00Z'",
             batches(vec![("t", utc(&[3]))]),
         );
         let now = Timestamp::saturating(NOW);
-        each(&engine_over(Arc::new(source)), verb, body.to_string().as_bytes(), &Headers::default(), now).await
+        let engine = engine(source);
+        let answer = each(&engine, verb, body.to_string().as_bytes(), &Headers::default(), now).await?;
+        Ok(serde_json::from_slice(&answer).unwrap())
     }
 
     #[tokio::test]

@@ -13,9 +13,9 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 use weir_plan::Kind;
 
-use super::scripted::Scripted;
 use super::{Bench, bench};
 use crate::export::{bind, serve};
+use crate::source::scripted::Scripted;
 
 /// Lets every other task run until none has anything to do; the clock is paused.
 async fn settle() {

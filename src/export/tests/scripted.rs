@@ -1,7 +1,6 @@
-//! A source that does what the SQL says.
+//! A source whose answers the SQL names.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arrow::array::{
@@ -10,120 +9,39 @@ use arrow::array::{
 };
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::datatypes::{DataType, Field, Fields, Schema, i256};
-use async_trait::async_trait;
-use parking_lot::Mutex;
-use tokio::sync::Semaphore;
-use weir_plan::{Error, Kind, Result, TableId, Timestamp};
+use weir_plan::{Error, Kind, Result};
 
 use crate::batches::Batches;
-use crate::source::{Estimate, Identity, Job, Outcome, Source, Table};
-
-/// Runs `SELECT 'types'`, `'many'`, `'large'`, `'torn'`, `'slow'` and `'error KIND'`; a dry run of
-/// `SELECT 'panic'` panics.
-pub(super) struct Scripted {
-    identity: Identity,
-    jobs: Mutex<Vec<Job>>,
-    /// A `'slow'` job takes one permit.
-    pub(super) gate: Semaphore,
-    cancelled: AtomicUsize,
-}
-
-impl Default for Scripted {
-    fn default() -> Self {
-        let identity = Identity {
-            kind: "embedded",
-            project: "p".into(),
-            principal: "anonymous".into(),
-            endpoint: None,
-            location: None,
-        };
-        Self { identity, jobs: Mutex::default(), gate: Semaphore::new(0), cancelled: AtomicUsize::new(0) }
-    }
-}
-
-impl Scripted {
-    pub(super) fn jobs(&self) -> usize {
-        self.jobs.lock().len()
-    }
-
-    pub(super) fn last_job(&self) -> Job {
-        self.jobs.lock().last().unwrap().clone()
-    }
-
-    /// Jobs that were dropped before their end.
-    pub(super) fn cancelled(&self) -> usize {
-        self.cancelled.load(Ordering::SeqCst)
-    }
-
-    /// The benches' first moment.
-    #[expect(clippy::unused_self, reason = "reads as a fact about the source")]
-    pub(super) fn started(&self) -> Timestamp {
-        Timestamp::parse("2024-01-01T12:00:00Z", Timestamp::MIN).unwrap()
-    }
-}
+use crate::source::Job;
+use crate::source::scripted::Scripted;
 
 /// Rows of an answer that is streamed.
 const LARGE: i64 = 750_000;
 
-struct Running<'a>(&'a AtomicUsize, bool);
-
-impl Drop for Running<'_> {
-    fn drop(&mut self) {
-        if !self.1 {
-            self.0.fetch_add(1, Ordering::SeqCst);
-        }
-    }
+/// Answers `SELECT 'types'`, `'many'`, `'large'`, `'torn'`, `'slow'` (which waits at the gate) and
+/// `'error KIND'`; `'panic'` panics.
+pub(super) fn source() -> Scripted {
+    Scripted::new(|job, _| answer(word(job))).reading(1234).gating(|job| word(job) == "slow")
 }
 
-#[async_trait]
-impl Source for Scripted {
-    fn identity(&self) -> &Identity {
-        &self.identity
-    }
+fn word(job: &Job) -> &str {
+    job.sql.split('\'').nth(1).unwrap_or_default()
+}
 
-    async fn dry_run(&self, job: &Job) -> Result<Estimate> {
-        assert!(!job.sql.contains("'panic'"), "secret");
-        let schema = Arc::new(Schema::empty());
-        Ok(Estimate { bytes_processed: 1234, schema, statement_type: "SELECT".into(), referenced_tables: vec![] })
-    }
-
-    async fn run(&self, job: Job) -> Result<Outcome> {
-        let word = job.sql.split('\'').nth(1).unwrap_or_default().to_owned();
-        self.jobs.lock().push(job.clone());
-        let mut running = Running(&self.cancelled, false);
-        let batch = match word.split_once(' ').unwrap_or((&word, "")) {
-            ("many", _) => numbers(1000),
-            // 17 MiB: over what is kept encoded.
-            ("large", _) => numbers(LARGE),
-            ("torn", _) => torn(),
-            ("slow", _) => {
-                self.gate.acquire().await.unwrap().forget();
-                numbers(1000)
-            }
-            ("error", code) => {
-                running.1 = true;
-                let kind = Kind::ALL.into_iter().find(|kind| kind.row().code == code).unwrap();
-                return Err(Error::new(kind, "table p.d.t").with_retry_after(Duration::from_secs(7)));
-            }
-            _ => types(),
-        };
-        running.1 = true;
-        let batches = Batches::new(batch.schema(), vec![batch])?;
-        Ok(Outcome {
-            batches,
-            job_id: job.id,
-            bytes_processed: 1234,
-            bytes_billed: 10 << 20,
-            slot_ms: 5,
-            cache_hit: false,
-            started_at: None,
-            joined: false,
-        })
-    }
-
-    async fn table(&self, table: &TableId) -> Result<Table> {
-        Err(Error::not_found(format!("no table {table}")))
-    }
+fn answer(word: &str) -> Result<Batches> {
+    let batch = match word.split_once(' ').unwrap_or((word, "")) {
+        ("many" | "slow", _) => numbers(1000),
+        // 17 MiB: over what is kept encoded.
+        ("large", _) => numbers(LARGE),
+        ("torn", _) => torn(),
+        ("error", code) => {
+            let kind = Kind::ALL.into_iter().find(|kind| kind.row().code == code).unwrap();
+            return Err(Error::new(kind, "table p.d.t").with_retry_after(Duration::from_secs(7)));
+        }
+        ("panic", _) => panic!("secret"),
+        _ => types(),
+    };
+    Batches::new(batch.schema(), vec![batch])
 }
 
 fn numbers(rows: i64) -> RecordBatch {

@@ -1,7 +1,7 @@
 use super::*;
+use crate::batches::samples::{batches, utc};
 use crate::plugin::fields;
 use crate::plugin::model::Format;
-use crate::plugin::scripted::{batches, utc};
 use arrow::array::{BooleanArray, StringArray};
 use arrow::util::display::array_value_to_string;
 
