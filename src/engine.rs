@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::try_join_all;
-use weir_plan::{CacheMode, Error, Key, Kind, Mode, Plan, Query, Result, Segment, Timestamp, plan};
+use weir_plan::{Error, Key, Kind, Mode, Plan, Query, Result, Segment, Timestamp, plan};
 
 use crate::batches::Batches;
 use crate::cache::{Store, Stored};
@@ -35,10 +35,6 @@ pub struct Shared {
     /// The running fetches: keys name the source, so that engines over the same source share them.
     pub flights: Arc<Flights<Key, Arc<Stored>>>,
 }
-
-/// How long a fetch goes on that nobody waits for but somebody will ask for again: after a deadline,
-/// and behind a stale answer.
-const LINGER: Duration = Duration::from_mins(10);
 
 /// How an engine sends its jobs.
 #[derive(Clone, Debug, Default)]
@@ -94,25 +90,15 @@ impl Engine {
     /// while its job goes on for up to ten minutes more, so that the same query may join it.
     pub async fn answer(self: &Arc<Self>, query: &Query, door: Door) -> Result<Answer> {
         let deadline = query.deadline;
-        let answer = match tokio::time::timeout(deadline, self.try_answer(query)).await {
-            Ok(answer) => answer,
-            Err(_) => Err(self.leave_running(query)),
-        };
+        let answer = tokio::time::timeout(deadline, self.try_answer(query)).await.unwrap_or_else(|_| {
+            self.leave_running(query);
+            let seconds = deadline.as_secs();
+            let message =
+                format!("no answer within {seconds} s; ask again to join the running job, or narrow the range");
+            Err(Error::new(Kind::Timeout, message))
+        });
         self.count(door, &answer);
         answer
-    }
-
-    /// A job that was begun is paid for: it may end and be stored, for whoever asks again.
-    fn leave_running(self: &Arc<Self>, query: &Query) -> Error {
-        if query.cache.mode != CacheMode::Off {
-            let (engine, query) = (Arc::clone(self), query.clone());
-            tokio::spawn(async move { tokio::time::timeout(LINGER, engine.try_answer(&query)).await.map(drop) });
-        }
-        let seconds = query.deadline.as_secs();
-        Error::new(
-            Kind::Timeout,
-            format!("no answer within {seconds} s; ask again to join the running job, or narrow the range"),
-        )
     }
 
     async fn try_answer(self: &Arc<Self>, query: &Query) -> Result<Answer> {

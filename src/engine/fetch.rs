@@ -1,13 +1,18 @@
 //! How a missing segment is fetched: one flight, one job, stored when it is complete.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use weir_plan::{Error, Key, Kind, Query, Result, Segment, Timestamp};
 
-use super::{Engine, LINGER, Status};
+use super::{Engine, Status};
 use crate::cache::Stored;
 use crate::flight::Landed;
 use crate::source::{Job, Outcome};
+
+/// How long a fetch goes on that nobody waits for but somebody will ask for again: after a deadline,
+/// and behind a stale answer.
+pub(super) const LINGER: Duration = Duration::from_mins(10);
 
 impl Engine {
     /// Joins or starts the flight of a segment.
@@ -35,22 +40,38 @@ impl Engine {
         self.shared.flights.join(key, || fetch).await.result
     }
 
-    /// Fetches a segment that is served stale meanwhile; nobody waits for it.
+    /// Fetches a segment that is served stale meanwhile, unless that is under way or would only fail.
     pub(super) fn refresh(self: &Arc<Self>, query: &Query, segment: &Segment) {
         let now = self.shared.clock.now();
-        if self.shared.flights.runs(&segment.key) || self.shared.store.failure(&segment.key, now).is_some() {
-            return;
+        if !self.shared.flights.runs(&segment.key) && self.shared.store.failure(&segment.key, now).is_none() {
+            self.linger(query, segment);
         }
+    }
+
+    /// Lets the running fetches of a query that nobody waits for any more end: what was begun is paid
+    /// for, and somebody will ask again.
+    pub(super) fn leave_running(self: &Arc<Self>, query: &Query) {
+        // The plan was good a moment ago; were it not now, nothing under its keys would run.
+        let plan = self.plan(query, self.shared.clock.now());
+        for segment in plan.iter().flat_map(|plan| &plan.segments) {
+            if self.shared.flights.runs(&segment.key) {
+                self.linger(query, segment);
+            }
+        }
+    }
+
+    /// Waits for a segment's fetch in place of a caller; not for ever, or one that hangs would keep
+    /// its key.
+    fn linger(self: &Arc<Self>, query: &Query, segment: &Segment) {
         let (engine, query, segment) = (Arc::clone(self), query.clone(), segment.clone());
         tokio::spawn(async move {
-            // A fetch that hangs must not keep the key for ever.
             let landed = tokio::time::timeout(LINGER, engine.fetch(&query, &segment)).await;
             let error = match landed {
                 Ok(Landed { result: Ok(_), .. }) => return,
                 Ok(Landed { result: Err(error), .. }) => error,
                 Err(elapsed) => Error::new(Kind::Timeout, "no answer within ten minutes").with_source(elapsed),
             };
-            tracing::warn!(key = segment.key.short_hex(), ?error, "a stale answer could not be refreshed");
+            tracing::warn!(key = segment.key.short_hex(), ?error, "a fetch that nobody waited for failed");
         });
     }
 
@@ -86,13 +107,9 @@ impl Engine {
                 return Err(error);
             }
         };
+        metrics.jobs.with_label_values(&[if outcome.joined { "joined" } else { "done" }]).inc();
         // A job that existed already was paid for, and counted, by whoever sent it; its rows are as old as it.
-        let (fetched_at, outcome_label) = match outcome.started_at {
-            Some(started_at) if outcome.joined => (started_at.min(now), "joined"),
-            _ if outcome.joined => (now, "joined"),
-            _ => (now, "done"),
-        };
-        metrics.jobs.with_label_values(&[outcome_label]).inc();
+        let began = outcome.started_at.filter(|_| outcome.joined);
         if !outcome.joined {
             metrics.bytes_billed.inc_by(outcome.bytes_billed);
             metrics.slot_ms.inc_by(outcome.slot_ms);
@@ -100,7 +117,7 @@ impl Engine {
         Ok(Stored {
             content_id: self.shared.store.content_id(),
             batches: outcome.batches,
-            fetched_at,
+            fetched_at: began.map_or(now, |began| began.min(now)),
             job_id: outcome.job_id,
             bytes_billed: outcome.bytes_billed,
             joined: outcome.joined,

@@ -8,6 +8,7 @@ use arrow::datatypes::{DataType, Field, Schema};
 use futures::future::join_all;
 use weir_plan::{CacheMode, Error, Extent, Kind, Query, Scope, Timestamp};
 
+use super::fetch::LINGER;
 use super::*;
 use crate::app::App;
 use crate::cache::StoreSettings;
