@@ -106,52 +106,53 @@ struct FirstPage {
     timestamps: Timestamps,
 }
 
-pub(super) async fn get_query_results(asked: Asked, Path((project, job)): Path<(String, String)>) -> Response {
-    let id = job.clone();
-    asked
-        .answer(
-            CallKind::GetResults,
-            |call| call.job_id = Some(id),
-            |admitted| async move {
-                let record = admitted.job(&project, &job)?;
-                let request = PageRequest {
-                    start: admitted.first_row(&record.destination.table)?,
-                    max_rows: admitted.number("maxResults")?,
-                    max_bytes: admitted.shared.config.page_bytes,
-                    short: admitted.short,
-                    timestamps: admitted.timestamps(),
-                };
-                let wait_ms = admitted.number("timeoutMs")?.unwrap_or(DEFAULT_WAIT_MS);
-                admitted.results("bigquery#getQueryResultsResponse", &record, wait_ms, request).await
-            },
-        )
-        .await
+pub(super) async fn get_query_results(asked: Asked, Path(job): Path<(String, String)>) -> Response {
+    let work = |admitted: Admitted, record: Arc<JobRecord>| async move {
+        let request = PageRequest {
+            start: admitted.first_row(&record.destination.table)?,
+            max_rows: admitted.number("maxResults")?,
+            max_bytes: admitted.shared.config.page_bytes,
+            short: admitted.short,
+            timestamps: admitted.timestamps(),
+        };
+        let wait_ms = admitted.number("timeoutMs")?.unwrap_or(DEFAULT_WAIT_MS);
+        admitted.results("bigquery#getQueryResultsResponse", &record, wait_ms, request).await
+    };
+    asked.answer_of_job(CallKind::GetResults, job, work).await
 }
 
-pub(super) async fn get_job(asked: Asked, Path((project, job)): Path<(String, String)>) -> Response {
-    let id = job.clone();
-    asked
-        .answer(
-            CallKind::GetJob,
-            |call| call.job_id = Some(id),
-            |admitted| async move { resources::job(&*admitted.job(&project, &job)?).map(Reply::new) },
-        )
-        .await
+pub(super) async fn get_job(asked: Asked, Path(job): Path<(String, String)>) -> Response {
+    let work = |_, record: Arc<JobRecord>| async move { resources::job(&record).map(Reply::new) };
+    asked.answer_of_job(CallKind::GetJob, job, work).await
 }
 
-pub(super) async fn cancel_job(asked: Asked, Path((project, job)): Path<(String, String)>) -> Response {
-    let id = job.clone();
-    asked
-        .answer(
-            CallKind::Cancel,
-            |call| call.job_id = Some(id),
-            |admitted| async move {
-                let record = admitted.job(&project, &job)?;
-                record.cancel();
-                Ok(Reply::new(json!({"kind": "bigquery#jobCancelResponse", "job": resources::job(&record)?})))
-            },
-        )
+pub(super) async fn cancel_job(asked: Asked, Path(job): Path<(String, String)>) -> Response {
+    let work = |_, record: Arc<JobRecord>| async move {
+        record.cancel();
+        Ok(Reply::new(json!({"kind": "bigquery#jobCancelResponse", "job": resources::job(&record)?})))
+    };
+    asked.answer_of_job(CallKind::Cancel, job, work).await
+}
+
+impl Asked {
+    /// Answers a request about the job of a project that its path names, and logs that name.
+    async fn answer_of_job<F>(
+        self,
+        kind: CallKind,
+        (project, job): (String, String),
+        work: impl FnOnce(Admitted, Arc<JobRecord>) -> F,
+    ) -> Response
+    where
+        F: Future<Output = Result<Reply, ApiError>>,
+    {
+        let id = job.clone();
+        let describe = |call: &mut super::Call| call.job_id = Some(id);
+        self.answer(kind, describe, |admitted| async move {
+            let record = admitted.job(&project, &job)?;
+            work(admitted, record).await
+        })
         .await
+    }
 }
 
 pub(super) async fn list_jobs(asked: Asked, Path(project): Path<String>) -> Response {
