@@ -5,7 +5,6 @@
 
 mod support;
 
-use std::future::pending;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -18,6 +17,7 @@ use grafana_plugin_sdk::pluginv2::{
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
+use tokio_util::sync::CancellationToken;
 use tonic_grafana::transport::server::TcpIncoming;
 use tonic_grafana::transport::{Channel, Server};
 use tonic_grafana::{Request, Response, Status};
@@ -71,7 +71,7 @@ async fn source() -> Outcome<FakeServer> {
 /// Starts both services; gives clients that get the same answer.
 async fn services(request: &QueryDataRequest) -> Outcome<(DataClient<Channel>, DataClient<Channel>)> {
     let (listener, ours) = listen().await?;
-    tokio::spawn(weir::plugin::serve_on(Arc::new(support::app()), listener, pending()));
+    tokio::spawn(weir::plugin::serve_on(Arc::new(support::app()), listener, CancellationToken::new()));
     let ours = connect(&ours).await?;
     ask(ours.clone(), request.clone()).await;
     let response = ask(ours.clone(), request.clone()).await;

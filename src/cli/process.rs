@@ -129,7 +129,8 @@ async fn serve_host(environment: Environment) -> Result<()> {
         let app = Arc::clone(&app);
         tokio::spawn(async move { open_door(&app, listener, settings).await })
     });
-    let served = plugin::serve(Arc::clone(&app), &environment.host, stop.clone().cancelled_owned()).await;
+    let served = plugin::serve(Arc::clone(&app), &environment.host, stop.clone()).await;
+    // The host may have refused us, or its connection failed.
     stop.cancel();
     if let Some(Err(error)) = OptionFuture::from(door).await.map(|ended| ended.unwrap_or(Ok(()))) {
         tracing::error!(?error, "the export API failed");

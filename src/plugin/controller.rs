@@ -5,19 +5,18 @@
 
 use std::convert::Infallible;
 use std::future::Ready;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 use tonic_grafana::body::BoxBody;
 use tonic_grafana::codec::ProstCodec;
 use tonic_grafana::codegen::{BoxFuture, Service, http};
 use tonic_grafana::server::{Grpc, NamedService, UnaryService};
 use tonic_grafana::{Request, Response, Status};
 
-/// The service; it wakes whoever waits on the notification.
+/// The service; it cancels the token when the host asks for the end.
 #[derive(Clone)]
-pub(super) struct Controller(pub(super) Arc<Notify>);
+pub(super) struct Controller(pub(super) CancellationToken);
 
 impl NamedService for Controller {
     const NAME: &'static str = "plugin.GRPCController";
@@ -33,7 +32,7 @@ impl Service<http::Request<BoxBody>> for Controller {
     }
 
     fn call(&mut self, request: http::Request<BoxBody>) -> Self::Future {
-        let shutdown = Shutdown(Arc::clone(&self.0));
+        let shutdown = Shutdown(self.0.clone());
         Box::pin(async move {
             if request.uri().path() == "/plugin.GRPCController/Shutdown" {
                 Ok(Grpc::new(ProstCodec::<(), ()>::default()).unary(shutdown, request).await)
@@ -44,14 +43,15 @@ impl Service<http::Request<BoxBody>> for Controller {
     }
 }
 
-struct Shutdown(Arc<Notify>);
+struct Shutdown(CancellationToken);
 
 impl UnaryService<()> for Shutdown {
     type Response = ();
     type Future = Ready<Result<Response<()>, Status>>;
 
     fn call(&mut self, _: Request<()>) -> Self::Future {
-        self.0.notify_one();
+        tracing::debug!("the host asked for the end");
+        self.0.cancel();
         std::future::ready(Ok(Response::new(())))
     }
 }

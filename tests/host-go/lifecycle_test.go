@@ -3,8 +3,10 @@ package hostgo
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"regexp"
@@ -66,11 +68,19 @@ func TestTheHandshakeIsAllOfStdout(t *testing.T) {
 }
 
 func TestWithoutTheCookieItIsNoPlugin(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	output, _ := exec.CommandContext(ctx, binary(t), "--help").Output()
-	if strings.HasPrefix(string(output), "1|") {
-		t.Errorf("a handshake without a host: %q", output)
+	for _, env := range [][]string{nil, {grpcplugin.MagicCookieKey + "=another"}} {
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		defer cancel()
+		cmd := exec.CommandContext(ctx, binary(t))
+		cmd.Env = append(os.Environ(), env...)
+		output, err := cmd.Output()
+		if len(output) != 0 {
+			t.Errorf("%v: a handshake without a host: %q", env, output)
+		}
+		var exit *exec.ExitError
+		if !errors.As(err, &exit) || !strings.Contains(string(exit.Stderr), "Usage") {
+			t.Errorf("%v: not told how it is used: %v", env, err)
+		}
 	}
 }
 
@@ -94,20 +104,58 @@ func TestTheEndComesInLessThanTwoSeconds(t *testing.T) {
 		t.Errorf("idle: %s", took)
 	}
 
-	h = launch(t)
-	bq.hold()
-	jobs := len(bq.seenJobs())
-	go func() {
-		_, _ = h.data.QueryData(t.Context(), s.request(t, nil, panel{refID: "A", sql: busiest, format: 1}))
-	}()
-	eventually(t, "the job is sent", func() bool { return len(bq.seenJobs()) > jobs })
-	// go-plugin kills after 2 s, so that less means that the process ended by itself.
-	if took := kill(h); took >= 2*time.Second {
-		t.Errorf("with a query under way: %s", took)
+	for name, env := range map[string][]string{
+		"one door":  nil,
+		"two doors": {"GF_PLUGIN_EXPORT_ADDRESS=" + freeAddress(t)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := launch(t, env...)
+			bq := newBigQuery(t)
+			bq.hold()
+			s := standIn(t, bq.url)
+			go func() {
+				_, _ = h.data.QueryData(t.Context(), s.request(t, nil, panel{refID: "A", sql: busiest, format: 1}))
+			}()
+			eventually(t, "the job is sent", func() bool { return len(bq.seenJobs()) == 1 })
+			for _, variable := range env {
+				_, address, _ := strings.Cut(variable, "=")
+				connection := stuckRequest(t, address)
+				defer connection.Close()
+			}
+			// go-plugin kills after 2 s, so that less means that the process ended by itself.
+			if took := kill(h); took >= 2*time.Second {
+				t.Errorf("with a query under way: %s", took)
+			}
+			if cancelled := bq.seenCancellations(); len(cancelled) != 1 || cancelled[0] != bq.seenJobs()[0].ID {
+				t.Errorf("the job under way was not cancelled: %v", cancelled)
+			}
+		})
 	}
-	if cancelled := bq.seenCancellations(); len(cancelled) != 1 || cancelled[0] != bq.seenJobs()[jobs].ID {
-		t.Errorf("the job under way was not cancelled: %v", cancelled)
+}
+
+// freeAddress is a loopback address on which nobody listened a moment ago.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
 	}
+	defer listener.Close()
+	return listener.Addr().String()
+}
+
+// stuckRequest opens a request to the export API whose body does not end.
+func stuckRequest(t *testing.T, address string) net.Conn {
+	t.Helper()
+	connection, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatalf("the export API does not listen: %v", err)
+	}
+	_, err = fmt.Fprintf(connection, "POST /api/v1/query HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return connection
 }
 
 func kill(h *host) time.Duration {

@@ -18,6 +18,7 @@ use http::{Request, StatusCode};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 use tonic_grafana::transport::Channel;
 use tower::ServiceExt;
 use weir::app::App;
@@ -64,7 +65,7 @@ impl Doors {
         let app = Arc::new(app);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        tokio::spawn(plugin::serve_on(Arc::clone(&app), listener, std::future::pending()));
+        tokio::spawn(plugin::serve_on(Arc::clone(&app), listener, CancellationToken::new()));
         let panel = DataClient::connect(format!("http://{address}")).await.unwrap();
         let settings = json!({
             "authenticationType": "none",
