@@ -9,7 +9,10 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
+
+	"github.com/grafana/grafana-plugin-sdk-go/genproto/pluginv2"
 )
 
 const token = "ya29.a-token-that-nobody-may-see"
@@ -19,7 +22,9 @@ const token = "ya29.a-token-that-nobody-may-see"
 func TestSecretsAreAbsentFromAllLogs(t *testing.T) {
 	h := launch(t, "WEIR_LOG=trace,weir=trace", "RUST_LOG=trace")
 	key := privateKey(t)
+	var logins atomic.Int32
 	tokens := httptest.NewServer(http.HandlerFunc(func(writer http.ResponseWriter, _ *http.Request) {
+		logins.Add(1)
 		writer.Header().Set("Content-Type", "application/json")
 		_ = json.NewEncoder(writer).Encode(map[string]any{
 			"access_token": token, "token_type": "Bearer", "expires_in": 3600,
@@ -33,7 +38,9 @@ func TestSecretsAreAbsentFromAllLogs(t *testing.T) {
 	s.secure = map[string]string{"privateKey": key, "unknown": "another-secret-value"}
 	query := panel{refID: "A", sql: "SELECT 1 AS n", format: 1}
 
-	h.health(t, s)
+	if health := h.health(t, s); health.Status != pluginv2.CheckHealthResponse_OK {
+		t.Errorf("the login with a key fails: %s", health.Message)
+	}
 	h.query(t, s.request(t, map[string]string{"Authorization": "Bearer forwarded-secret", "Cookie": "cookie-secret"}, query))
 	h.call(t, s, "POST", "query", []byte(`{"sql": "SELECT 1 AS n"}`))
 	escaped := s
@@ -50,6 +57,9 @@ func TestSecretsAreAbsentFromAllLogs(t *testing.T) {
 		t.Errorf("health without a token URI: %s", health.Message)
 	}
 
+	if logins.Load() == 0 {
+		t.Error("nobody logged in")
+	}
 	h.client.Kill()
 	log := h.stderr.String()
 	if !strings.Contains(log, `"@level":"TRACE"`) {
