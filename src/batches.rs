@@ -12,7 +12,7 @@ pub(crate) mod samples;
 
 use std::sync::Arc;
 
-use arrow::array::{RecordBatch, RecordBatchOptions, UInt32Array};
+use arrow::array::{Array as _, ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array};
 use arrow::compute::{concat_batches, take_record_batch};
 use arrow::datatypes::SchemaRef;
 use weir_plan::{Error, Result};
@@ -66,6 +66,14 @@ impl Batches {
     /// whole parent alive).
     pub fn memory_size(&self) -> usize {
         self.batches.iter().map(RecordBatch::get_array_memory_size).sum()
+    }
+
+    /// Bytes of the rows by themselves: what [`Batches::detach`] would hold.
+    pub fn sliced_size(&self) -> usize {
+        let of_column = |column: &ArrayRef| {
+            column.to_data().get_slice_memory_size().unwrap_or_else(|_| column.get_array_memory_size())
+        };
+        self.batches.iter().flat_map(RecordBatch::columns).map(of_column).sum()
     }
 
     /// All rows in one batch.
@@ -131,6 +139,7 @@ mod tests {
         let slice = Batches::new(parent.schema(), vec![parent.slice(10, 10)]).unwrap();
         let detached = slice.detach().unwrap();
         assert!(slice.memory_size() > 800_000);
+        assert!(slice.sliced_size() <= detached.memory_size(), "{}", slice.sliced_size());
         assert!(detached.memory_size() < 2_000, "{}", detached.memory_size());
         assert_eq!(slice.concat().unwrap(), detached.concat().unwrap());
     }

@@ -149,14 +149,24 @@ impl Store {
     /// that is too large is not, and an older one is dropped all the same.
     pub fn keep(&self, key: Key, stored: Arc<Stored>, lifetime: Duration) -> bool {
         let bytes = stored.batches.memory_size() + key.preimage().len() + OVERHEAD;
-        let slot = Slot::Segment(key);
         if bytes as u64 > self.settings.largest {
-            self.metrics.store_rejected.with_label_values(&["too_large"]).inc();
-            self.cache.invalidate(&slot);
+            self.reject(key, "too_large");
             return false;
         }
+        let slot = Slot::Segment(key);
         self.insert(slot, Value::Segment(stored), bytes, lifetime);
         true
+    }
+
+    /// Counts a segment that is not kept, and drops an older one of its key.
+    pub fn reject(&self, key: Key, reason: &str) {
+        self.metrics.store_rejected.with_label_values(&[reason]).inc();
+        self.cache.invalidate(&Slot::Segment(key));
+    }
+
+    /// Whether rows that take `bytes` of memory by themselves are too large to be kept.
+    pub const fn too_large(&self, bytes: usize) -> bool {
+        bytes as u64 > self.settings.largest
     }
 
     /// The remembered failure of `key`, if it is younger than its lifetime at `now`.

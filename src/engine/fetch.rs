@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use weir_plan::{Error, Key, Kind, Query, Result, Segment, Timestamp};
+use weir_plan::{Error, Key, Kind, Query, Result, Segment, Timestamp, sql};
 
 use super::{Engine, Status};
 use crate::cache::Stored;
@@ -82,11 +82,7 @@ impl Engine {
             return Ok(stored);
         }
         match self.run(query, segment, now, query.cache.skip_read).await {
-            Ok(stored) => {
-                let stored = Arc::new(Stored { batches: stored.batches.detach()?, ..stored });
-                self.shared.store.keep(segment.key.clone(), Arc::clone(&stored), segment.keep_for);
-                Ok(stored)
-            }
+            Ok(stored) => Ok(self.keep(segment, stored)),
             Err(error) => {
                 if repeats_itself(error.kind()) {
                     self.shared.store.keep_failure(segment.key.clone(), error.clone(), now);
@@ -96,11 +92,32 @@ impl Engine {
         }
     }
 
+    /// Keeps a copy of the rows that holds nothing else alive; what cannot be kept is served all the same.
+    fn keep(&self, segment: &Segment, stored: Stored) -> Arc<Stored> {
+        let store = &self.shared.store;
+        if store.too_large(stored.batches.sliced_size()) {
+            store.reject(segment.key.clone(), "too_large");
+            return Arc::new(stored);
+        }
+        match stored.batches.detach() {
+            Ok(batches) => {
+                let stored = Arc::new(Stored { batches, ..stored });
+                store.keep(segment.key.clone(), Arc::clone(&stored), segment.keep_for);
+                stored
+            }
+            Err(error) => {
+                tracing::error!(?error, key = segment.key.short_hex(), "an answer cannot be copied and is not kept");
+                store.reject(segment.key.clone(), "not_copied");
+                Arc::new(stored)
+            }
+        }
+    }
+
     /// Runs the job of a segment; `anew` gives it an id that no other job has.
     async fn run(&self, query: &Query, segment: &Segment, now: Timestamp, anew: bool) -> Result<Stored> {
         let metrics = &self.shared.metrics;
-        let outcome = self.source.run(self.job(query, segment, now, anew)).await;
-        let outcome: Outcome = match outcome {
+        let job = self.job(query, segment, now, anew);
+        let outcome: Outcome = match self.run_query(job).await {
             Ok(outcome) => outcome,
             Err(error) => {
                 metrics.jobs.with_label_values(&[error.kind().row().code]).inc();
@@ -123,6 +140,19 @@ impl Engine {
             joined: outcome.joined,
             slot_ms: outcome.slot_ms,
         })
+    }
+
+    /// Runs a job that is surely one query. A text that a parser does not know as one, besides the
+    /// planner's own lexer, is put to the source's first, which is free.
+    async fn run_query(&self, job: Job) -> Result<Outcome> {
+        if !sql::parses_as_query(&job.sql) {
+            let statement = self.source.dry_run(&job).await?.statement_type;
+            if statement != "SELECT" {
+                let message = format!("the source takes the text for {statement}; only one query is run");
+                return Err(Error::invalid(message));
+            }
+        }
+        self.source.run(job).await
     }
 
     /// The job of a segment. Its id is that of the key and the freshness slot, so that a retry or

@@ -34,11 +34,20 @@ struct Bench {
 }
 
 fn bench() -> Bench {
+    bench_over(|source| source)
+}
+
+fn bench_over(change: impl FnOnce(Scripted) -> Scripted) -> Bench {
+    bench_of(StoreSettings::of(1 << 20), change)
+}
+
+fn bench_of(store: StoreSettings, change: impl FnOnce(Scripted) -> Scripted) -> Bench {
     let number = |_: &Job, number: usize| Ok(one_row(number.try_into().unwrap()));
-    let source = Arc::new(Scripted::new(number).reading(5).taking(Duration::from_secs(1)).gating(|_| true));
+    let source = Scripted::new(number).reading(5).taking(Duration::from_secs(1)).gating(|_| true);
+    let source = Arc::new(change(source));
     source.gate.add_permits(OPEN);
     let clock = Arc::new(ManualClock::new(at("2024-01-02T12:00:00Z")));
-    let mut app = App::new(StoreSettings::of(1 << 20), Arc::clone(&clock) as Arc<dyn Clock>, App::GRACE);
+    let mut app = App::new(store, Arc::clone(&clock) as Arc<dyn Clock>, App::GRACE);
     let engine = app.add_source("only", Arc::clone(&source) as Arc<dyn Source>, EngineSettings::default());
     Bench { engine, source, clock }
 }
@@ -164,6 +173,28 @@ async fn a_mistake_is_remembered_for_ten_seconds() {
     assert_eq!(bench.jobs(), 1);
     bench.advance(10);
     assert_eq!(bench.ask(&query()).await.provenance.status, Status::Miss);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_only_the_source_can_tell_from_a_script_is_asked_first() {
+    let pipes = Query::new("FROM t |> SELECT n");
+    for (statement, jobs) in [("SELECT", 1), ("SCRIPT", 0)] {
+        let bench = bench_over(|source| source.taking_texts_for(statement));
+        let answer = bench.engine.answer(&pipes, Door::Export).await;
+        assert_eq!(answer.map_err(|error| error.kind()).is_ok(), jobs == 1, "{statement}");
+        assert_eq!(bench.jobs(), jobs);
+    }
+    let bench = bench_over(|source| source.taking_texts_for("SCRIPT"));
+    bench.ask(&query()).await;
+    assert_eq!(bench.jobs(), 1, "what parses as one query costs no dry run");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_too_large_to_keep_is_served_as_it_came() {
+    let bench = bench_of(StoreSettings { capacity: 1 << 20, largest: 4 }, |source| source);
+    let answers = [bench.ask(&query()).await, bench.ask(&query()).await];
+    assert!(answers.iter().all(|answer| answer.provenance.status == Status::Miss && answer.batches.num_rows() == 1));
+    assert_eq!(bench.jobs(), 2);
 }
 
 #[tokio::test(start_paused = true)]

@@ -23,6 +23,7 @@ pub(crate) struct Scripted {
     bytes_processed: u64,
     takes: Duration,
     refusal: Option<Error>,
+    statement_type: &'static str,
     gated: fn(&Job) -> bool,
     /// A gated job takes one permit.
     pub(crate) gate: Semaphore,
@@ -50,6 +51,7 @@ impl Scripted {
             bytes_processed: 0,
             takes: Duration::ZERO,
             refusal: None,
+            statement_type: "SELECT",
             gated: |_| false,
             gate: Semaphore::new(0),
             failures: Mutex::default(),
@@ -74,6 +76,12 @@ impl Scripted {
     /// Says which jobs wait at the gate.
     pub(crate) fn gating(mut self, gated: fn(&Job) -> bool) -> Self {
         self.gated = gated;
+        self
+    }
+
+    /// Says what statement every dry run finds.
+    pub(crate) fn taking_texts_for(mut self, statement_type: &'static str) -> Self {
+        self.statement_type = statement_type;
         self
     }
 
@@ -132,7 +140,7 @@ impl Source for Scripted {
         Ok(Estimate {
             bytes_processed: self.bytes_processed,
             schema: schema.unwrap_or_else(|_| Arc::new(Schema::empty())),
-            statement_type: "SELECT".into(),
+            statement_type: self.statement_type.into(),
             referenced_tables: vec![],
         })
     }

@@ -3,6 +3,10 @@
 //!
 //! Source of the rules: <https://cloud.google.com/bigquery/docs/reference/standard-sql/lexical>.
 
+use sqlparser::ast::SetExpr;
+use sqlparser::dialect::BigQueryDialect;
+use sqlparser::parser::Parser;
+
 use crate::error::{Error, Result};
 
 /// What a stretch of text is.
@@ -131,6 +135,25 @@ pub fn statement(sql: &str) -> Result<Statement> {
     first.ok_or_else(|| Error::invalid("the query is empty; write a SELECT"))
 }
 
+/// Whether a parser that knows nothing of [`lexemes`] reads `sql` as exactly one query. It does not
+/// know all of `GoogleSQL`, so that a query may fail here; what passes is neither a script nor DML.
+pub fn parses_as_query(sql: &str) -> bool {
+    match Parser::parse_sql(&BigQueryDialect {}, sql).as_deref() {
+        Ok([sqlparser::ast::Statement::Query(query)]) => only_selects(&query.body),
+        _ => false,
+    }
+}
+
+/// Whether a query's body is made of SELECTs: the parser takes `WITH … INSERT` for a query too.
+fn only_selects(body: &SetExpr) -> bool {
+    match body {
+        SetExpr::Select(_) => true,
+        SetExpr::Query(query) => only_selects(&query.body),
+        SetExpr::SetOperation { left, right, .. } => only_selects(left) && only_selects(right),
+        _ => false,
+    }
+}
+
 /// Functions whose answer differs from one run to the next, so that no answer may live long.
 const VOLATILE: [&str; 9] = [
     "RAND",
@@ -176,6 +199,21 @@ mod tests {
         check("/* open", &[(Comment, "/* open")]);
         check("é'é\\", &[(Code, "é"), (Text, "'é\\")]);
         check("", &[]);
+    }
+
+    #[test]
+    fn a_parser_of_its_own_tells_one_query_from_all_else() {
+        let check = |sql: &str, expected: bool| assert_eq!(parses_as_query(sql), expected, "{sql}");
+        check("SELECT a, COUNT(*) FROM `p.d.t` WHERE ts >= TIMESTAMP '2024-01-01T00:00:00Z' GROUP BY a", true);
+        check("WITH a AS (SELECT 1) (SELECT * FROM a) UNION ALL SELECT 2;", true);
+        check("SELECT 1; SELECT 2", false);
+        check("SELECT 1; DROP TABLE t", false);
+        check("WITH a AS (SELECT 1) INSERT INTO t SELECT * FROM a", false);
+        check("DELETE FROM t WHERE true", false);
+        check("BEGIN SELECT 1; END", false);
+        check("FROM t |> WHERE a > 1 |> AGGREGATE COUNT(*)", false);
+        check("SELECT 'open", false);
+        check("", false);
     }
 
     #[test]
