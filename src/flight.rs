@@ -1,15 +1,16 @@
-//! One running fetch per key: joined by every caller, ended when nobody waits any more.
+//! One running fetch per key: joined by every caller, ended when nobody waits any more. A flight may
+//! carry several keys, as one job fetches several segments.
 //!
 //! It knows neither what is fetched nor where it is kept; the future that it runs stores its own
 //! result. (moka's `try_get_with` runs the query again when its first caller is dropped.)
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::future::Future;
 use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
@@ -22,17 +23,30 @@ pub struct Flights<K, V> {
 }
 
 struct Running<K, V> {
-    flights: HashMap<K, Flight<V>>,
+    /// The flight that carries a key, and the key's place in it.
+    seats: HashMap<K, (u64, usize)>,
+    flights: HashMap<u64, Flight<K, V>>,
     next_id: u64,
 }
 
-struct Flight<V> {
-    id: u64,
+/// What a flight brings: a value for each of its keys, in their order, or one error for all.
+type Cargo<V> = Result<Arc<[V]>>;
+
+struct Flight<K, V> {
+    keys: Vec<K>,
     waiters: usize,
     /// Counts the times that the last waiter left, so that an old grace period ends nothing new.
     departures: u64,
-    result: watch::Receiver<Option<Result<V>>>,
+    result: watch::Receiver<Option<Cargo<V>>>,
     task: AbortHandle,
+}
+
+/// A fetch to start: places of the keys it is for, and what brings their values in that order.
+pub struct Departure<V> {
+    /// Indices into the keys that were asked for.
+    pub places: Vec<usize>,
+    /// Brings a value for each of the places.
+    pub fetch: BoxFuture<'static, Result<Vec<V>>>,
 }
 
 /// What a caller got from a flight.
@@ -51,7 +65,8 @@ where
 {
     /// No flights; one that nobody waits for ends after `grace`.
     pub fn new(grace: Duration) -> Self {
-        Self { running: Arc::new(Mutex::new(Running { flights: HashMap::new(), next_id: 0 })), grace }
+        let running = Running { seats: HashMap::new(), flights: HashMap::new(), next_id: 0 };
+        Self { running: Arc::new(Mutex::new(running)), grace }
     }
 
     /// Waits for the flight of `key`, starting it with `start` where there is none.
@@ -62,18 +77,43 @@ where
     where
         F: Future<Output = Result<V>> + Send + 'static,
     {
-        let (mut waiter, joined) = self.board(key, start);
-        let result = match waiter.result.wait_for(Option::is_some).await {
-            Ok(result) => result.clone().unwrap_or_else(|| Err(ended())),
-            Err(_) => Err(ended()),
+        let start = |places: Vec<usize>| {
+            let fetch = start();
+            vec![Departure { places, fetch: Box::pin(async move { Ok(vec![fetch.await?]) }) }]
         };
-        Landed { result, joined }
+        let landed = self.join_all(&[key], start).await.pop();
+        landed.unwrap_or_else(|| Landed { result: Err(ended()), joined: false })
+    }
+
+    /// Waits for the flights of all `keys`, which differ; in their order. Those that no flight
+    /// carries are claimed at one stroke: `start` is told their places and divides them among new
+    /// flights. It must be quick, and what it leaves out is an error to its caller.
+    ///
+    /// Dropping the future does as with [`Flights::join`].
+    pub async fn join_all(&self, keys: &[K], start: impl FnOnce(Vec<usize>) -> Vec<Departure<V>>) -> Vec<Landed<V>> {
+        let mut boarded = self.board(keys, start);
+        for waiter in &mut boarded.waiters {
+            // A closed channel says the same as one without a result.
+            let _ = waiter.result.wait_for(Option::is_some).await;
+        }
+        let landed = boarded.seats.iter().map(|seat| {
+            let Some(seat) = seat else { return Landed { result: Err(ended()), joined: false } };
+            let result =
+                boarded.waiters.iter().find(|waiter| waiter.id == seat.flight).map(|it| it.result.borrow().clone());
+            let result = match result.flatten() {
+                Some(Ok(cargo)) => cargo.get(seat.place).cloned().ok_or_else(ended),
+                Some(Err(error)) => Err(error),
+                None => Err(ended()),
+            };
+            Landed { result, joined: seat.joined }
+        });
+        landed.collect()
     }
 
     /// Ends every running flight, and waits until the started futures are dropped; callers get an
     /// error. For the end of the process.
     pub async fn abort_all(&self) {
-        let ending = |flight: &Flight<V>| (flight.task.clone(), flight.result.clone());
+        let ending = |flight: &Flight<K, V>| (flight.task.clone(), flight.result.clone());
         let ending: Vec<_> = self.running.lock().flights.values().map(ending).collect();
         // Without the lock: an aborted task takes itself off the map.
         for (task, _) in &ending {
@@ -87,7 +127,7 @@ where
 
     /// Whether a flight of `key` is under way.
     pub fn runs(&self, key: &K) -> bool {
-        self.running.lock().flights.contains_key(key)
+        self.running.lock().seats.contains_key(key)
     }
 
     /// Number of running flights.
@@ -100,34 +140,53 @@ where
         self.len() == 0
     }
 
-    fn board<F>(&self, key: K, start: impl FnOnce() -> F) -> (Waiter<K, V>, bool)
-    where
-        F: Future<Output = Result<V>> + Send + 'static,
-    {
+    fn board(&self, keys: &[K], start: impl FnOnce(Vec<usize>) -> Vec<Departure<V>>) -> Boarded<K, V> {
         let mut running = self.running.lock();
-        let id = running.next_id;
-        let (flight, joined) = match running.flights.entry(key.clone()) {
-            Entry::Occupied(entry) => (entry.into_mut(), true),
-            Entry::Vacant(entry) => {
-                let (sender, result) = watch::channel(None);
-                let landing = Landing { running: Arc::clone(&self.running), key: key.clone(), id };
-                let fetch = start();
-                let task = tokio::spawn(async move {
-                    let landing = landing;
-                    let result = fetch.await;
-                    // Off the map first: a caller that comes now finds the stored answer.
-                    drop(landing);
-                    sender.send_replace(Some(result));
-                });
-                (entry.insert(Flight { id, waiters: 0, departures: 0, result, task: task.abort_handle() }), false)
+        let unclaimed: Vec<usize> =
+            (0..keys.len()).filter(|place| !running.seats.contains_key(&keys[*place])).collect();
+        let first_new = running.next_id;
+        if !unclaimed.is_empty() {
+            for Departure { places, fetch } in start(unclaimed) {
+                let keys = places.iter().map(|place| keys[*place].clone()).collect();
+                self.depart(&mut running, keys, fetch);
             }
-        };
-        flight.waiters += 1;
-        let (id, result) = (flight.id, flight.result.clone());
-        if !joined {
-            running.next_id += 1;
         }
-        (Waiter { running: Arc::clone(&self.running), key, id, result, grace: self.grace }, joined)
+        let mut waiters: Vec<Waiter<K, V>> = Vec::new();
+        let mut seats = Vec::with_capacity(keys.len());
+        for key in keys {
+            let Some(&(flight, place)) = running.seats.get(key) else {
+                seats.push(None);
+                continue;
+            };
+            seats.push(Some(Seat { flight, place, joined: flight < first_new }));
+            if waiters.iter().all(|waiter| waiter.id != flight)
+                && let Some(found) = running.flights.get_mut(&flight)
+            {
+                found.waiters += 1;
+                let (result, running) = (found.result.clone(), Arc::clone(&self.running));
+                waiters.push(Waiter { running, id: flight, result, grace: self.grace });
+            }
+        }
+        Boarded { waiters, seats }
+    }
+
+    fn depart(&self, running: &mut Running<K, V>, keys: Vec<K>, fetch: BoxFuture<'static, Result<Vec<V>>>) {
+        let id = running.next_id;
+        running.next_id += 1;
+        let (sender, result) = watch::channel(None);
+        let landing = Landing { running: Arc::clone(&self.running), id };
+        let task = tokio::spawn(async move {
+            let landing = landing;
+            let result = fetch.await.map(Arc::from);
+            // Off the map first: a caller that comes now finds the stored answer.
+            drop(landing);
+            sender.send_replace(Some(result));
+        });
+        for (place, key) in keys.iter().enumerate() {
+            running.seats.insert(key.clone(), (id, place));
+        }
+        let flight = Flight { keys, waiters: 0, departures: 0, result, task: task.abort_handle() };
+        running.flights.insert(id, flight);
     }
 }
 
@@ -135,24 +194,42 @@ fn ended() -> Error {
     Error::internal("a fetch ended without a result")
 }
 
+impl<K: Eq + Hash, V> Running<K, V> {
+    fn remove(&mut self, id: u64) -> Option<Flight<K, V>> {
+        let flight = self.flights.remove(&id)?;
+        for key in &flight.keys {
+            self.seats.remove(key);
+        }
+        Some(flight)
+    }
+}
+
 /// Takes the flight off the map when its task ends, by a panic too.
 struct Landing<K: Eq + Hash, V> {
     running: Arc<Mutex<Running<K, V>>>,
-    key: K,
     id: u64,
 }
 
 impl<K: Eq + Hash, V> Drop for Landing<K, V> {
     fn drop(&mut self) {
-        remove(&mut self.running.lock(), &self.key, self.id);
+        self.running.lock().remove(self.id);
     }
 }
 
-fn remove<K: Eq + Hash, V>(running: &mut Running<K, V>, key: &K, id: u64) -> Option<Flight<V>> {
-    match running.flights.get(key) {
-        Some(flight) if flight.id == id => running.flights.remove(key),
-        _ => None,
-    }
+/// A caller of several flights, and where it finds the value of each of its keys.
+struct Boarded<K, V>
+where
+    K: Clone + Eq + Hash + Send + 'static,
+    V: Clone + Send + Sync + 'static,
+{
+    waiters: Vec<Waiter<K, V>>,
+    seats: Vec<Option<Seat>>,
+}
+
+struct Seat {
+    flight: u64,
+    place: usize,
+    joined: bool,
 }
 
 struct Waiter<K, V>
@@ -161,9 +238,8 @@ where
     V: Clone + Send + Sync + 'static,
 {
     running: Arc<Mutex<Running<K, V>>>,
-    key: K,
     id: u64,
-    result: watch::Receiver<Option<Result<V>>>,
+    result: watch::Receiver<Option<Cargo<V>>>,
     grace: Duration,
 }
 
@@ -174,7 +250,7 @@ where
 {
     fn drop(&mut self) {
         let mut running = self.running.lock();
-        let Some(flight) = running.flights.get_mut(&self.key).filter(|flight| flight.id == self.id) else { return };
+        let Some(flight) = running.flights.get_mut(&self.id) else { return };
         flight.waiters -= 1;
         if flight.waiters > 0 {
             return;
@@ -182,7 +258,7 @@ where
         flight.departures += 1;
         let departures = flight.departures;
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {
-            let flight = remove(&mut running, &self.key, self.id);
+            let flight = running.remove(self.id);
             drop(running);
             if let Some(flight) = flight {
                 flight.task.abort();
@@ -190,15 +266,13 @@ where
             return;
         };
         drop(running);
-        let (running, key, id, grace) = (Arc::clone(&self.running), self.key.clone(), self.id, self.grace);
+        let (running, id, grace) = (Arc::clone(&self.running), self.id, self.grace);
         runtime.spawn(async move {
             tokio::time::sleep(grace).await;
             let mut running = running.lock();
-            let left = running
-                .flights
-                .get(&key)
-                .is_some_and(|flight| flight.id == id && flight.waiters == 0 && flight.departures == departures);
-            let flight = if left { remove(&mut running, &key, id) } else { None };
+            let left =
+                running.flights.get(&id).is_some_and(|flight| flight.waiters == 0 && flight.departures == departures);
+            let flight = if left { running.remove(id) } else { None };
             drop(running);
             if let Some(flight) = flight {
                 flight.task.abort();
@@ -309,5 +383,51 @@ mod tests {
         let flights = flights();
         assert!(flights.join("key", || async { Err(Error::invalid("no")) }).await.result.is_err());
         assert_eq!(flights.join("key", || async { Ok(1) }).await.result.unwrap(), 1);
+    }
+
+    /// A departure that brings its places' numbers once `landing` says so.
+    fn numbered(places: Vec<usize>, landing: oneshot::Receiver<()>) -> Departure<u32> {
+        let values: Vec<u32> = places.iter().map(|place| u32::try_from(*place).unwrap()).collect();
+        let fetch = Box::pin(async move { landing.await.map(|()| values).map_err(|_| ended()) });
+        Departure { places, fetch }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn overlapping_callers_fetch_each_key_once() {
+        let flights = flights();
+        let (land_first, first_landing) = oneshot::channel();
+        let (land_second, second_landing) = oneshot::channel();
+        let mut first = Box::pin(flights.join_all(&["a", "b", "c"], |places| {
+            assert_eq!(places, [0, 1, 2]);
+            vec![numbered(places, first_landing)]
+        }));
+        assert!(futures::poll!(&mut first).is_pending());
+        let mut second = Box::pin(flights.join_all(&["b", "c", "d", "e"], |places| {
+            assert_eq!(places, [2, 3], "only what nobody fetches");
+            vec![numbered(places, second_landing)]
+        }));
+        assert!(futures::poll!(&mut second).is_pending());
+        assert_eq!(flights.len(), 2);
+        drop(first);
+        tokio::time::sleep(GRACE * 2).await;
+        land_first.send(()).unwrap();
+        land_second.send(()).unwrap();
+        let landed: Vec<_> = second.await.into_iter().map(|it| (it.result.unwrap(), it.joined)).collect();
+        assert_eq!(landed, [(1, true), (2, true), (2, false), (3, false)]);
+        assert!(flights.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_flights_of_one_caller_fail_for_themselves() {
+        let flights = flights();
+        let landed = flights.join_all(&["a", "b", "c"], |_| {
+            let failing = Box::pin(async { Err(Error::invalid("no")) });
+            let short = Box::pin(async { Ok(vec![]) });
+            vec![Departure { places: vec![0], fetch: failing }, Departure { places: vec![1], fetch: short }]
+        });
+        let errors: Vec<_> = landed.await.into_iter().map(|it| it.result.unwrap_err().to_string()).collect();
+        assert!(errors[0].contains("no"), "{errors:?}");
+        assert!(errors[1..].iter().all(|error| !error.contains("no,")), "{errors:?}");
+        assert!(flights.is_empty());
     }
 }
