@@ -215,14 +215,10 @@ fn literal(value: Value) -> Result<Value> {
         V::SingleQuotedByteStringLiteral(bytes)
         | V::DoubleQuotedByteStringLiteral(bytes)
         | V::TripleSingleQuotedByteStringLiteral(bytes)
-        | V::TripleDoubleQuotedByteStringLiteral(bytes) => V::HexStringLiteral(hex(bytes.as_bytes())),
+        | V::TripleDoubleQuotedByteStringLiteral(bytes) => values::bytes_literal(&bytes)?,
         V::Placeholder(text) => return Err(unsupported(&format!("the positional parameter {text}; name it @name"))),
         other => other,
     })
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"))
 }
 
 fn extract(field: &DateTimeField, expr: Expr) -> Expr {

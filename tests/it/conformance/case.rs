@@ -91,6 +91,8 @@ pub(crate) struct Cannot {
     /// Which questions about them.
     #[serde(default)]
     pub(crate) what: Questions,
+    /// What the difference says, in part: an error of another cause is no exception.
+    pub(crate) shows: String,
     /// Why.
     pub(crate) why: String,
 }
@@ -193,6 +195,6 @@ fn every_case_is_well_formed_and_every_exception_is_of_a_case() {
                 "cannot.toml: no implementation {implementation:?}"
             );
         }
-        assert!(!exception.why.is_empty());
+        assert!(!exception.why.is_empty() && !exception.shows.is_empty());
     }
 }

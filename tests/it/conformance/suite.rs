@@ -28,6 +28,9 @@ pub(crate) async fn check(implementation: &str, source: &dyn Source, oracle: &dy
             let difference = match (outcome, exception) {
                 (Err(difference), None) => format!("{difference}\n{}", case.sql.trim()),
                 (Ok(()), Some(exception)) => format!("works, but cannot.toml says it cannot: {}", exception.why),
+                (Err(difference), Some(exception)) if !difference.contains(&exception.shows) => {
+                    format!("cannot.toml says that the difference shows {:?}, but: {difference}", exception.shows)
+                }
                 (Ok(()), None) | (Err(_), Some(_)) => continue,
             };
             differences.push(format!("{} ({question:?}): {}", case.name, difference.replace('\n', "\n    ")));

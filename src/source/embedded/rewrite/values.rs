@@ -1,5 +1,7 @@
 //! Literals and query parameters as expressions that the engine plans.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::Value as Json;
 use sqlparser::ast::{Array, DataType as SqlType, Expr, TypedString, Value};
 use sqlparser::dialect::BigQueryDialect;
@@ -63,8 +65,53 @@ pub(super) fn constant(sql_type: &SqlType, written: &str) -> Result<Expr> {
         SqlType::String(_) => text(written),
         SqlType::Int64 => int(written.trim().parse().map_err(|_| invalid())?),
         SqlType::Bool => Expr::value(Value::Boolean(written.trim().to_lowercase().parse().map_err(|_| invalid())?)),
+        // As the REST API writes them: <https://cloud.google.com/bigquery/docs/reference/rest/v2/QueryParameter>.
+        SqlType::Bytes(_) => bytes(&STANDARD.decode(written).map_err(|_| invalid())?),
         other => cast(other, text(written))?,
     })
+}
+
+fn bytes(bytes: &[u8]) -> Expr {
+    Expr::value(hexadecimal(bytes))
+}
+
+/// Bytes as a literal that the engine takes.
+fn hexadecimal(bytes: &[u8]) -> Value {
+    Value::HexStringLiteral(bytes.iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}")))
+}
+
+/// What a bytes literal stands for, its escape sequences read.
+/// Source: <https://cloud.google.com/bigquery/docs/reference/standard-sql/lexical#escape_sequences>.
+pub(super) fn bytes_literal(written: &str) -> Result<Value> {
+    let invalid = |escape: char| Error::invalid(format!("Illegal escape sequence \\{escape} in b\"{written}\""));
+    let mut out = Vec::with_capacity(written.len());
+    let mut rest = written.chars();
+    while let Some(c) = rest.next() {
+        if c != '\\' {
+            out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+            continue;
+        }
+        let escape = rest.next().unwrap_or('\\');
+        let digits = |rest: &mut std::str::Chars<'_>, first: Option<char>, count: usize, radix: u32| {
+            let digits: String = first.into_iter().chain(rest.by_ref().take(count)).collect();
+            (digits.len() == count + usize::from(first.is_some())).then_some(())?;
+            u8::from_str_radix(&digits, radix).ok()
+        };
+        out.push(match escape {
+            'a' => 7,
+            'b' => 8,
+            'f' => 12,
+            'n' => b'\n',
+            'r' => b'\r',
+            't' => b'\t',
+            'v' => 11,
+            '\\' | '?' | '"' | '\'' | '`' => escape as u8,
+            'x' | 'X' => digits(&mut rest, None, 2, 16).ok_or_else(|| invalid(escape))?,
+            '0'..='3' => digits(&mut rest, Some(escape), 2, 8).ok_or_else(|| invalid(escape))?,
+            _ => return Err(invalid(escape)),
+        });
+    }
+    Ok(hexadecimal(&out))
 }
 
 fn name(sql_type: &SqlType) -> String {
@@ -126,4 +173,22 @@ fn value(sql_type: &SqlType, json: &Json) -> Result<Expr> {
 
 fn array(elem: Vec<Expr>) -> Expr {
     Expr::Array(Array { elem, named: false })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_literals_are_read_with_their_escapes() {
+        let check = |written: &str, expected: &str| {
+            assert_eq!(bytes_literal(written).unwrap(), Value::HexStringLiteral(expected.to_owned()), "{written}");
+        };
+        check("ab", "6162");
+        check(r"\x00\xfF\101\n\\\'", "00ff410a5c27");
+        check("é", "c3a9");
+        for written in [r"\x0", r"\400", r"\q", r"\08"] {
+            assert!(bytes_literal(written).unwrap_err().message().contains("escape sequence"), "{written}");
+        }
+    }
 }
