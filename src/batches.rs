@@ -7,8 +7,11 @@
 //! Timestamp(µs) without a zone (DATETIME), Struct and List.
 
 pub(crate) mod json;
+mod pieces;
 #[cfg(test)]
 pub(crate) mod samples;
+
+pub use pieces::SortKey;
 
 use std::sync::Arc;
 

@@ -8,6 +8,7 @@ mod catalog;
 mod errors;
 mod folder;
 mod functions;
+mod information;
 mod jobs;
 mod operators;
 mod output;

@@ -3,7 +3,7 @@
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::compute::concat_batches;
 use weir_plan::extent::{DAY, HOUR};
-use weir_plan::{Error, Result};
+use weir_plan::{Error, Result, Timestamp};
 
 use super::calendar::{self, Part};
 use super::sizes::logical_bytes;
@@ -17,14 +17,25 @@ const BATCH_ROWS: usize = 8192;
 pub(super) type PartitionKey = Option<i64>;
 
 /// The rows of one partition.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Partition {
     batches: Vec<RecordBatch>,
     rows: usize,
     bytes: Vec<u64>,
+    modified: Timestamp,
 }
 
 impl Partition {
+    /// Without rows, as of `now`.
+    pub(super) fn new(now: Timestamp) -> Self {
+        Self { batches: Vec::new(), rows: 0, bytes: Vec::new(), modified: now }
+    }
+
+    /// When rows were last added.
+    pub(super) fn modified(&self) -> Timestamp {
+        self.modified
+    }
+
     /// The rows.
     pub(super) fn batches(&self) -> &[RecordBatch] {
         &self.batches
@@ -46,7 +57,8 @@ impl Partition {
     }
 
     /// Adds rows of this partition.
-    pub(super) fn push(&mut self, rows: &RecordBatch) -> Result<()> {
+    pub(super) fn push(&mut self, rows: &RecordBatch, now: Timestamp) -> Result<()> {
+        self.modified = now;
         self.bytes.resize(rows.num_columns(), 0);
         for (bytes, column) in self.bytes.iter_mut().zip(rows.columns()) {
             *bytes += logical_bytes(column);

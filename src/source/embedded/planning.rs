@@ -16,7 +16,7 @@ use super::provider::Provider;
 use super::rewrite::{Surroundings, rewrite};
 use super::session::Session;
 use super::syntax::{self, Words};
-use super::{errors, output};
+use super::{errors, information, output};
 use crate::source::Job;
 
 /// A job ready to run.
@@ -137,6 +137,11 @@ impl<'a> Planning<'a> {
             return Ok(());
         }
         let known = match self.snapshot.get(id) {
+            None if information::is_view(id) => {
+                let rows = information::rows(id, self.snapshot, self.now)?;
+                let schema = Arc::clone(rows.declared());
+                Known { source: provider_as_source(Arc::new(Provider(Arc::new(rows)))), schema, is_table: true }
+            }
             Some(Relation::Table(table)) => Known {
                 source: provider_as_source(Arc::new(Provider(Arc::clone(table)))),
                 schema: Arc::clone(table.declared()),

@@ -106,7 +106,7 @@ impl TableRows {
     /// Adds rows, each to its partition.
     pub(super) fn append(&mut self, rows: &RecordBatch, now: Timestamp) -> Result<()> {
         for (key, rows) in self.split(rows)? {
-            Arc::make_mut(self.partitions.entry(key).or_default()).push(&rows)?;
+            self.push(key, &rows, now)?;
         }
         self.last_modified = now;
         Ok(())
@@ -128,7 +128,7 @@ impl TableRows {
         }
         self.partitions.remove(&key);
         for (key, rows) in split {
-            Arc::make_mut(self.partitions.entry(key).or_default()).push(&rows)?;
+            self.push(key, &rows, now)?;
         }
         self.last_modified = now;
         Ok(())
@@ -139,10 +139,15 @@ impl TableRows {
         let split = self.split(rows)?;
         self.partitions.clear();
         for (key, rows) in split {
-            Arc::make_mut(self.partitions.entry(key).or_default()).push(&rows)?;
+            self.push(key, &rows, now)?;
         }
         self.last_modified = now;
         Ok(())
+    }
+
+    fn push(&mut self, key: PartitionKey, rows: &RecordBatch, now: Timestamp) -> Result<()> {
+        let partition = self.partitions.entry(key).or_insert_with(|| Arc::new(Partition::new(now)));
+        Arc::make_mut(partition).push(rows, now)
     }
 
     /// The rows under the folded schema, by partition.

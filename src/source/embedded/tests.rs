@@ -5,6 +5,7 @@ mod boards;
 mod clauses;
 mod folder;
 mod functions;
+mod information;
 mod refusals;
 
 use std::sync::Arc;

@@ -5,6 +5,7 @@ use weir_plan::{Error, Result, TableId};
 
 use super::tree::{ident, table_alias};
 use super::{Rewriter, unsupported};
+use crate::source::embedded::information;
 
 impl Rewriter<'_> {
     /// Resolves a relation's name and gives it an alias.
@@ -88,6 +89,14 @@ impl Rewriter<'_> {
     }
 
     fn table_id(&self, parts: &[String]) -> Result<TableId> {
+        let of_a_dataset = match information::view(parts) {
+            Some(([dataset], view)) => Some(TableId::new(self.project, dataset, view)),
+            Some(([project, dataset], view)) => Some(TableId::new(project, dataset, view)),
+            _ => None,
+        };
+        if let Some(id) = of_a_dataset {
+            return Ok(id);
+        }
         let id = match parts {
             [table] => {
                 let Some((project, dataset)) = self.default_dataset else {
