@@ -268,3 +268,28 @@ pub const fn billed_bytes(bytes: u64) -> u64 {
     let rounded = bytes.div_ceil(MIB) * MIB;
     if rounded < MINIMUM_BYTES_PER_TABLE { MINIMUM_BYTES_PER_TABLE } else { rounded }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::datatypes::Schema;
+    use std::sync::Arc;
+
+    #[test]
+    fn an_estimate_bills_whole_mebibytes_and_the_minimum_of_each_table() {
+        let check = |bytes_processed: u64, tables: usize, mebibytes: u64| {
+            let estimate = Estimate {
+                bytes_processed,
+                schema: Arc::new(Schema::empty()),
+                statement_type: "SELECT".to_owned(),
+                referenced_tables: vec![TableId::new("p", "d", "t"); tables],
+            };
+            assert_eq!(estimate.bytes_billed(), mebibytes << 20, "{bytes_processed} of {tables}");
+        };
+        check(0, 3, 0);
+        check(1, 0, 10);
+        check(1, 1, 10);
+        check(1, 3, 30);
+        check((25 << 20) + 1, 2, 26);
+    }
+}
