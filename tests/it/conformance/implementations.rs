@@ -134,6 +134,7 @@ async fn describes_tables(source: &dyn Source) {
 async fn the_embedded_source_lists_what_there_is() {
     let embedded = embedded();
     lists_what_there_is(&*embedded).await;
+    names_the_dataset_that_is_not_there(&*embedded).await;
     assert_eq!(embedded.list_projects().await.unwrap(), projects());
 }
 
@@ -142,6 +143,7 @@ async fn the_client_lists_what_the_fake_server_has_page_by_page() {
     let fake = fake().await;
     let client = client(fake.rest_url(), fake.storage_url(), None).await;
     lists_what_there_is(&client).await;
+    names_the_dataset_that_is_not_there(&client).await;
     assert_eq!(client.list_projects().await.unwrap(), projects());
     assert_eq!(fake.calls_of(CallKind::ListProjects).len(), 2, "a page for each");
 }
@@ -175,6 +177,11 @@ async fn lists_what_there_is(source: &dyn Source) {
     let views = source.list_tables(PROJECT, "telemetry").await.unwrap();
     let view = Listed { name: "experiment_enrollment_overall".to_owned(), kind: "VIEW".to_owned() };
     assert!(views.contains(&view), "{kind}: no {view:?} in {views:?}");
+}
+
+/// bqemulator gives an empty list.
+async fn names_the_dataset_that_is_not_there(source: &dyn Source) {
+    let kind = source.identity().kind;
     let error = source.list_tables(PROJECT, "nosuchdataset").await.unwrap_err();
     assert_eq!(error.kind(), Kind::NotFound, "{kind}: {error}");
     assert!(error.message().contains("nosuchdataset"), "{kind}: {error}");
