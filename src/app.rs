@@ -136,6 +136,7 @@ impl App {
             maximum_bytes_billed: config.maximum_bytes_billed,
             priority: config.priority,
             job_timeout: config.job_timeout,
+            price: config.price.clone(),
         };
         Ok(Engine::new(Arc::new(source), settings, self.shared.clone()))
     }

@@ -1,9 +1,10 @@
-//! The store: finished segments, their encodings, and errors worth remembering, under one cap in
-//! bytes.
+//! The store: finished segments, their encodings, errors worth remembering, and notes of whatever
+//! type, under one cap in bytes.
 //!
 //! The only module that knows moka. It takes a key, a value and a lifetime, and knows nothing of
 //! queries; whether a segment is still fresh is its reader's business.
 
+use std::any::Any;
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::Arc;
@@ -32,6 +33,8 @@ pub struct Stored {
     pub fetched_at: Timestamp,
     /// The job.
     pub job_id: String,
+    /// What the job read.
+    pub bytes_processed: u64,
     /// What the job billed.
     pub bytes_billed: u64,
     /// Whether another process had already paid for the job.
@@ -45,6 +48,7 @@ enum Slot {
     Segment(Key),
     Failure(Key),
     Encoding(u64, Arc<str>),
+    Note(Key),
 }
 
 #[derive(Clone)]
@@ -52,6 +56,7 @@ enum Value {
     Segment(Arc<Stored>),
     Failure(Error, Timestamp),
     Encoding(Bytes),
+    Note(Arc<dyn Any + Send + Sync>, Timestamp),
 }
 
 #[derive(Clone)]
@@ -141,7 +146,7 @@ impl Store {
     pub fn segment(&self, key: &Key) -> Option<Arc<Stored>> {
         match self.cache.get(&Slot::Segment(key.clone()))?.value {
             Value::Segment(stored) => Some(stored),
-            Value::Failure(..) | Value::Encoding(_) => None,
+            Value::Failure(..) | Value::Encoding(_) | Value::Note(..) => None,
         }
     }
 
@@ -198,7 +203,7 @@ impl Store {
         let slot = Slot::Encoding(content_id, encoding.into());
         let kept = || match self.cache.get(&slot)?.value {
             Value::Encoding(bytes) => Some(bytes),
-            Value::Segment(_) | Value::Failure(..) => None,
+            Value::Segment(_) | Value::Failure(..) | Value::Note(..) => None,
         };
         if let Some(bytes) = kept() {
             return Ok(bytes);
@@ -213,6 +218,29 @@ impl Store {
             self.insert(slot, Value::Encoding(encoded.clone()), encoded.len() + OVERHEAD, lifetime);
         }
         Ok(encoded)
+    }
+
+    /// The note under `key`, however old, and when it was made.
+    pub fn note<T: Any + Send + Sync>(&self, key: &Key) -> Option<(Arc<T>, Timestamp)> {
+        match self.cache.get(&Slot::Note(key.clone()))?.value {
+            Value::Note(note, noted_at) => Some((note.downcast().ok()?, noted_at)),
+            Value::Segment(_) | Value::Failure(..) | Value::Encoding(_) => None,
+        }
+    }
+
+    /// Keeps a note of `bytes` for `lifetime`, unless it is too large.
+    pub fn keep_note(
+        &self,
+        key: Key,
+        note: Arc<dyn Any + Send + Sync>,
+        bytes: usize,
+        noted_at: Timestamp,
+        lifetime: Duration,
+    ) {
+        let bytes = bytes + key.preimage().len() + OVERHEAD;
+        if bytes as u64 <= self.settings.largest {
+            self.insert(Slot::Note(key), Value::Note(note, noted_at), bytes, lifetime);
+        }
     }
 
     fn insert(&self, slot: Slot, value: Value, bytes: usize, lifetime: Duration) {
@@ -260,6 +288,7 @@ mod tests {
             batches: Batches::new(schema, vec![batch]).unwrap(),
             fetched_at: Timestamp::MIN,
             job_id: String::new(),
+            bytes_processed: 0,
             bytes_billed: 0,
             joined: false,
             slot_ms: 0,
@@ -310,6 +339,20 @@ mod tests {
         }
         assert_eq!(times, 1);
         assert!(store.encoding(8, "json", HOUR, || Err(Error::internal("no"))).is_err());
+    }
+
+    #[test]
+    fn a_note_is_found_under_its_type_alone_and_never_fills_the_store() {
+        let store = store(10_000);
+        let (key, now) = (Key::new("key".into()), Timestamp::from_micros(7).unwrap());
+        let note: Arc<Vec<&str>> = Arc::new(vec!["a", "b"]);
+        store.keep_note(key.clone(), Arc::clone(&note) as _, 100, now, HOUR);
+        assert_eq!(store.note::<Vec<&str>>(&key), Some((note, now)));
+        assert_eq!(store.note::<String>(&key), None);
+        assert!(store.segment(&key).is_none());
+        let large = Key::new("large".into());
+        store.keep_note(large.clone(), Arc::new(1_u8), 5_000, now, HOUR);
+        assert_eq!(store.note::<u8>(&large), None);
     }
 
     #[test]

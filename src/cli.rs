@@ -3,25 +3,27 @@
 //! Only here is anything written to stdout, and never in a process that Grafana started: there it
 //! belongs to the handshake.
 
+mod explain;
 mod process;
 
 use std::future::Future;
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
-use weir_plan::{Error, Extent, Kind, Query, Result, Timestamp};
+use weir_plan::{Error, Kind, Result};
 
 use crate::app::App;
-use crate::clock::{Clock as _, SystemClock};
+use crate::clock::SystemClock;
 use crate::config::{Config, Environment, SourceConfig};
 use crate::demo::{self, Demo};
 use crate::export::{ExportSettings, bind};
 use crate::telemetry;
 
+pub use explain::{ExplainOptions, explain};
 pub use process::run_plugin;
 
 /// One cached query engine over BigQuery: Grafana starts this program as a data source by itself;
@@ -41,7 +43,7 @@ pub enum Command {
     Serve(ServeOptions),
     /// Serve the export API over generated data, with nothing to install or configure
     Demo(DemoOptions),
-    /// Print how a query would be answered and what it would read, without running it
+    /// Print how a query, or every query of a board, would be answered and what it would cost, without running it
     Explain(ExplainOptions),
 }
 
@@ -74,32 +76,6 @@ pub struct DemoOptions {
     /// Let other machines query without a login
     #[arg(long)]
     allow_anonymous: bool,
-}
-
-/// Options of `weir explain`.
-#[derive(Debug, Args)]
-pub struct ExplainOptions {
-    /// Configuration file (TOML); without it that of `WEIR_CONFIG`
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// SQL with macros; `-` reads it from standard input
-    #[arg(long)]
-    sql: String,
-    /// Start of the range: RFC 3339, epoch milliseconds, or now-6h
-    #[arg(long, allow_hyphen_values = true)]
-    from: Option<String>,
-    /// End of the range
-    #[arg(long, requires = "from", default_value = "now", allow_hyphen_values = true)]
-    to: String,
-    /// What `$__interval` stands for, for example 5m
-    #[arg(long)]
-    step: Option<String>,
-    /// Name of the source, where there are several
-    #[arg(long)]
-    source: Option<String>,
-    /// Dataset, or project.dataset, of table names without one
-    #[arg(long)]
-    dataset: Option<String>,
 }
 
 /// Runs a command to its end, with a log for people; a failure goes to stderr.
@@ -152,38 +128,6 @@ pub async fn demo(options: DemoOptions) -> Result<()> {
     print(&demo.what_to_try(address))?;
     let settings = ExportSettings { local_only: !options.allow_anonymous, ..Default::default() };
     process::serve_until_signal(Arc::clone(demo.app()), listener, settings).await
-}
-
-/// `weir explain`: the explanation as JSON on stdout.
-///
-/// # Errors
-/// Those of the options, of the configuration and of the source.
-pub async fn explain(options: ExplainOptions, environment: Environment) -> Result<()> {
-    let config = Config::load(options.config.or(environment.config_file).as_deref())?;
-    let now = SystemClock.now();
-    let mut query = Query::new(sql(options.sql)?);
-    if let Some(from) = options.from {
-        let at = |name: &str, text: &str| Timestamp::parse(text, now).map_err(|error| error.context(name));
-        query.range = Some(Extent::new(at("--from", &from)?, at("--to", &options.to)?)?);
-    }
-    query.step = options.step.map(|step| step.parse()).transpose()?;
-    query.default_dataset = options.dataset;
-    let app = App::build(&config, Arc::new(SystemClock)).await?;
-    let explanation = app.source(options.source.as_deref())?.explain(&query).await?;
-    let text = serde_json::to_string_pretty(&explanation)
-        .map_err(|error| Error::internal("cannot write the explanation").with_source(error))?;
-    print(&format!("{text}\n"))
-}
-
-fn sql(text: String) -> Result<String> {
-    if text != "-" {
-        return Ok(text);
-    }
-    let mut read = String::new();
-    std::io::stdin()
-        .read_to_string(&mut read)
-        .map_err(|error| Error::invalid("standard input is not a text").with_source(error))?;
-    Ok(read)
 }
 
 fn print(text: &str) -> Result<()> {

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
-use weir_plan::Query;
+use weir_plan::{Price, Query};
 
 use crate::source::Priority;
 
@@ -55,7 +55,7 @@ impl Default for Config {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SourceConfig {
     /// A `BigQuery` project.
-    BigQuery(BigQueryConfig),
+    BigQuery(Box<BigQueryConfig>),
     /// A folder of Parquet, CSV or Arrow files as tables.
     Embedded(PathBuf),
 }
@@ -125,6 +125,8 @@ pub struct BigQueryConfig {
     pub storage_read_above_rows: Option<u64>,
     /// `BigQuery` itself stops a job after this.
     pub job_timeout: Option<Duration>,
+    /// What a TiB on the bill costs.
+    pub price: Price,
 }
 
 impl BigQueryConfig {

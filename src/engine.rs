@@ -3,18 +3,21 @@
 //! It knows no protocol: not how a query was asked, nor how its answer is written.
 
 mod answer;
+mod catalog;
+mod explain;
 mod fetch;
 #[cfg(test)]
 mod tests;
 
-pub use answer::{Answer, Door, Explanation, Provenance, SegmentExplanation, Status};
+pub use answer::{Answer, Door, Provenance, Status};
+pub use explain::{Checked, Explanation, SegmentExplanation};
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::try_join_all;
-use weir_plan::{Error, Key, Kind, Mode, Plan, Query, Result, Segment, Timestamp, plan};
+use weir_plan::{Error, Key, Kind, Mode, Plan, Price, Query, Result, Segment, Timestamp, plan};
 
 use crate::batches::Batches;
 use crate::cache::{Store, Stored};
@@ -45,6 +48,8 @@ pub struct EngineSettings {
     pub priority: Priority,
     /// The source itself stops a job after this.
     pub job_timeout: Option<Duration>,
+    /// What a TiB on the bill costs.
+    pub price: Price,
 }
 
 /// Answers queries over one source.
@@ -108,12 +113,12 @@ impl Engine {
         let pieces =
             try_join_all(plan.segments.iter().map(|segment| self.piece(query, plan.mode, segment, now))).await?;
         let batches = merge(&pieces)?;
-        let provenance = Provenance::of(&plan, &pieces, self.shared.clock.now());
+        let provenance = Provenance::of(&plan, &pieces, self.shared.clock.now(), &self.settings.price);
         let content_id = match &*pieces {
             [only] => only.stored.content_id,
             _ => self.shared.store.content_id(),
         };
-        let executed_sql = plan.segments.iter().map(|segment| segment.sql.as_str()).collect::<Vec<_>>().join(";\n");
+        let executed_sql = text(&plan);
         let lifetime = plan.segments.iter().map(|segment| segment.freshness.stale_until).min().unwrap_or_default();
         Ok(Answer { batches, provenance, executed_sql: executed_sql.into(), content_id, lifetime, step: query.step })
     }
@@ -168,29 +173,6 @@ impl Engine {
         }
     }
 
-    /// Says how a query would be answered, and what its jobs would read.
-    ///
-    /// # Errors
-    /// Those of planning and of [`Source::dry_run`].
-    pub async fn explain(&self, query: &Query) -> Result<Explanation> {
-        let now = self.shared.clock.now();
-        let plan = self.plan(query, now)?;
-        let segments = try_join_all(plan.segments.iter().map(|segment| async move {
-            let estimate = self.source.dry_run(&self.job(query, segment, now, false)).await?;
-            let stored = self.found(segment, now);
-            Ok::<_, Error>(SegmentExplanation {
-                sql: segment.sql.clone(),
-                range: segment.extent,
-                key: segment.key.short_hex(),
-                fresh_for_s: segment.freshness.fresh_for.as_secs_f64(),
-                status: stored.map_or(Status::Miss, |(_, status)| status),
-                bytes_processed: estimate.bytes_processed,
-                referenced_tables: estimate.referenced_tables.iter().map(ToString::to_string).collect(),
-            })
-        }));
-        Ok(Explanation { mode: plan.mode, reason: plan.reason, segments: segments.await? })
-    }
-
     /// Checks that the source takes jobs from us, by a free dry run of `SELECT 1`.
     ///
     /// # Errors
@@ -238,6 +220,11 @@ impl Engine {
             Err(error) => metrics.errors.with_label_values(&[door.as_str(), error.kind().row().code]).inc(),
         }
     }
+}
+
+/// The SQL of all segments, in order.
+fn text(plan: &Plan) -> String {
+    plan.segments.iter().map(|segment| segment.sql.as_str()).collect::<Vec<_>>().join(";\n")
 }
 
 /// The rows of all pieces, in order.

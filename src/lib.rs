@@ -5,6 +5,7 @@
 
 pub mod app;
 pub mod batches;
+pub mod board;
 pub mod cache;
 pub mod cli;
 pub mod clock;

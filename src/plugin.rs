@@ -7,6 +7,7 @@
 mod controller;
 mod data;
 mod diagnostics;
+mod editor;
 mod fields;
 mod frames;
 mod headers;
@@ -25,10 +26,11 @@ mod wide;
 pub use model::Format;
 pub use serve::{serve, serve_on};
 
+use serde_json::{Map, Value};
 use tracing_subscriber::Layer;
 use tracing_subscriber::registry::LookupSpan;
 use weir_plan::error::LogLevel;
-use weir_plan::{Error, Result};
+use weir_plan::{Error, Extent, Query, Result};
 
 use crate::engine::{Answer, Engine};
 
@@ -41,6 +43,14 @@ use crate::engine::{Answer, Engine};
 pub fn frame(engine: &Engine, answer: &Answer, format: Format, ref_id: &str) -> Result<Vec<u8>> {
     let shape = model::Shape { format, fill: model::Fill::Null, metric_names_series: false };
     frames::frame(engine, answer, shape, ref_id)
+}
+
+/// The question of a target of a board, as the board has it and Grafana would send it.
+///
+/// # Errors
+/// `InvalidQuery` naming the key.
+pub fn query_of_target(model: &Map<String, Value>, range: Option<Extent>, interval_ms: i64) -> Result<Query> {
+    model::query(model, model::Envelope { range, interval_ms }, &headers::Headers::default())
 }
 
 /// Writes events to stderr as hclog's JSON lines, which Grafana takes into its own log with their

@@ -15,7 +15,7 @@ use std::time::Duration;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
-use weir_plan::{Parameter, Result, TableId, Timestamp};
+use weir_plan::{Error, Parameter, Result, TableId, Timestamp};
 
 use crate::batches::Batches;
 
@@ -48,8 +48,36 @@ pub trait Source: Send + Sync + 'static {
     /// `NotFound`, `PermissionDenied`, and the kinds of an unreachable source.
     async fn table(&self, table: &TableId) -> Result<Table>;
 
+    /// The projects that the login sees, sorted, all of them: free.
+    ///
+    /// # Errors
+    /// `NotFound` for a source without a catalogue, and the kinds of an unreachable source.
+    async fn list_projects(&self) -> Result<Vec<Project>> {
+        Err(no_catalogue(self.identity()))
+    }
+
+    /// The names of a project's datasets, sorted, all of them: free.
+    ///
+    /// # Errors
+    /// `NotFound`, `PermissionDenied`, and the kinds of an unreachable source.
+    async fn list_datasets(&self, project: &str) -> Result<Vec<String>> {
+        Err(no_catalogue(self.identity()).context(project))
+    }
+
+    /// A dataset's tables and views, sorted by name, all of them: free.
+    ///
+    /// # Errors
+    /// `NotFound`, `PermissionDenied`, and the kinds of an unreachable source.
+    async fn list_tables(&self, project: &str, dataset: &str) -> Result<Vec<Listed>> {
+        Err(no_catalogue(self.identity()).context(format_args!("{project}.{dataset}")))
+    }
+
     /// Waits until the cancellations of dropped jobs have been sent; for the end of the process.
     async fn settled(&self) {}
+}
+
+fn no_catalogue(identity: &Identity) -> Error {
+    Error::not_found(format!("the {} source of project {} lists nothing", identity.kind, identity.project))
 }
 
 /// Who asks where; holds no secret.
@@ -132,6 +160,18 @@ pub struct Estimate {
     pub referenced_tables: Vec<TableId>,
 }
 
+impl Estimate {
+    /// What the job would bill: all its bytes as if of one table, and at least the minimum for each
+    /// table that is known to be read. A job that reads nothing bills nothing.
+    pub fn bytes_billed(&self) -> u64 {
+        if self.bytes_processed == 0 {
+            return 0;
+        }
+        let minimum = MINIMUM_BYTES_PER_TABLE.saturating_mul(self.referenced_tables.len() as u64);
+        billed_bytes(self.bytes_processed).max(minimum)
+    }
+}
+
 /// A finished job.
 #[derive(Clone, Debug)]
 pub struct Outcome {
@@ -151,6 +191,24 @@ pub struct Outcome {
     pub started_at: Option<Timestamp>,
     /// Whether the job already existed and was only read.
     pub joined: bool,
+}
+
+/// A project, as a list shows it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Project {
+    /// Its id.
+    pub id: String,
+    /// Its name for people.
+    pub name: String,
+}
+
+/// A table or view, as a list shows it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Listed {
+    /// Its name within its dataset.
+    pub name: String,
+    /// `TABLE`, `VIEW`, `MATERIALIZED_VIEW`, `EXTERNAL` …
+    pub kind: String,
 }
 
 /// What `tables.get` says.
@@ -209,4 +267,29 @@ pub const fn billed_bytes(bytes: u64) -> u64 {
     const MIB: u64 = 1024 * 1024;
     let rounded = bytes.div_ceil(MIB) * MIB;
     if rounded < MINIMUM_BYTES_PER_TABLE { MINIMUM_BYTES_PER_TABLE } else { rounded }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::datatypes::Schema;
+    use std::sync::Arc;
+
+    #[test]
+    fn an_estimate_bills_whole_mebibytes_and_the_minimum_of_each_table() {
+        let check = |bytes_processed: u64, tables: usize, mebibytes: u64| {
+            let estimate = Estimate {
+                bytes_processed,
+                schema: Arc::new(Schema::empty()),
+                statement_type: "SELECT".to_owned(),
+                referenced_tables: vec![TableId::new("p", "d", "t"); tables],
+            };
+            assert_eq!(estimate.bytes_billed(), mebibytes << 20, "{bytes_processed} of {tables}");
+        };
+        check(0, 3, 0);
+        check(1, 0, 10);
+        check(1, 1, 10);
+        check(1, 3, 30);
+        check((25 << 20) + 1, 2, 26);
+    }
 }

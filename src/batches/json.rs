@@ -20,9 +20,7 @@ use chrono::{DateTime, NaiveDate, NaiveTime, SecondsFormat};
 use serde_json::json;
 use weir_plan::{Error, Result};
 
-/// Name of the metadata by which `BigQuery` tells its own text types from STRING.
-/// Source: <https://cloud.google.com/bigquery/docs/reference/storage/rpc/google.cloud.bigquery.storage.v1#arrowschema>.
-const EXTENSION: &str = "ARROW:extension:name";
+use super::api_type::EXTENSION;
 
 /// The `GoogleSQL` name of a column's type: `INT64`, `ARRAY<STRING>`, `STRUCT<slug STRING, ratio INT64>`.
 ///

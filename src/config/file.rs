@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
-use weir_plan::{Error, Kind, Query, Result};
+use weir_plan::{Error, Kind, Price, Query, Result};
 
 use super::{BigQueryConfig, Config, Login, Secret, SourceConfig, parse_bytes, parse_duration};
 use crate::source::Priority;
@@ -54,6 +54,7 @@ struct BigQuery {
     priority: Option<String>,
     storage_read_above_rows: Option<Value>,
     job_timeout: Option<String>,
+    price_per_tib: Option<Value>,
 }
 
 #[derive(Deserialize)]
@@ -124,7 +125,7 @@ fn at(place: &str) -> impl Fn(Error) -> Error {
 fn source(mut table: Table, folder: &Path) -> Result<SourceConfig> {
     let kind = table.remove("kind");
     match kind.as_ref().and_then(Value::as_str) {
-        Some("bigquery") => Ok(SourceConfig::BigQuery(bigquery(decode(table)?, folder)?)),
+        Some("bigquery") => Ok(SourceConfig::BigQuery(Box::new(bigquery(decode(table)?, folder)?))),
         Some("embedded") => Ok(SourceConfig::Embedded(folder.join(decode::<Embedded>(table)?.folder))),
         Some(other) => Err(Error::invalid(format!("kind {other:?} is none of bigquery, embedded"))),
         None => Err(Error::invalid("kind is missing; give bigquery or embedded")),
@@ -164,6 +165,7 @@ fn bigquery(file: BigQuery, folder: &Path) -> Result<BigQueryConfig> {
             Some(_) => return Err(Error::invalid("storage_read_above_rows takes a number of rows or \"never\"")),
         },
         job_timeout: timeout,
+        price: file.price_per_tib.map_or(Ok(Price::default()), |value| price(&value)).map_err(at("price_per_tib"))?,
     })
 }
 
@@ -190,6 +192,14 @@ fn bytes(value: &Value) -> Result<u64> {
         Value::Integer(bytes) if *bytes >= 0 => Ok(bytes.unsigned_abs()),
         Value::String(text) => parse_bytes(text),
         _ => Err(Error::invalid("give a number of bytes, or a text such as \"512MiB\"")),
+    }
+}
+
+fn price(value: &Value) -> Result<Price> {
+    match value {
+        Value::String(text) => text.parse(),
+        Value::Integer(_) | Value::Float(_) => value.to_string().parse(),
+        _ => Err(Error::invalid("give a number of dollars, or a text such as \"5.75 EUR\"")),
     }
 }
 
@@ -234,6 +244,7 @@ mod tests {
             priority = "batch"
             storage_read_above_rows = 7
             job_timeout = "5m"
+            price_per_tib = "5.75 EUR"
             [source.local]
             kind = "embedded"
             folder = "/data"
@@ -255,8 +266,9 @@ mod tests {
             priority: Priority::Batch,
             storage_read_above_rows: Some(7),
             job_timeout: Some(Duration::from_mins(5)),
+            price: Price::new(5.75, "EUR").unwrap(),
         };
-        assert_eq!(config.sources["prod"], SourceConfig::BigQuery(expected));
+        assert_eq!(config.sources["prod"], SourceConfig::BigQuery(Box::new(expected)));
     }
 
     #[test]
@@ -276,6 +288,19 @@ mod tests {
             token_uri: TOKEN_URI.into(),
         };
         check("[source.a.login]\nclient_email = \"a@b\"\nprivate_key = \"PEM\"", account);
+    }
+
+    #[test]
+    fn prices_are_numbers_of_dollars_or_have_a_currency() {
+        let check = |price: &str, expected: Price| {
+            let source = only(&format!("[source.a]\nkind = \"bigquery\"\nproject = \"p\"\n{price}"));
+            let SourceConfig::BigQuery(config) = source else { panic!("{source:?}") };
+            assert_eq!(config.price, expected, "{price}");
+        };
+        check("", Price::default());
+        check("price_per_tib = 7", Price::new(7.0, "USD").unwrap());
+        check("price_per_tib = 7.5", Price::new(7.5, "USD").unwrap());
+        check("price_per_tib = \"8 CHF\"", Price::new(8.0, "CHF").unwrap());
     }
 
     #[test]
@@ -302,6 +327,8 @@ mod tests {
         check(&format!("{BIGQUERY}login = {{ client_email = \"a\" }}"), &["login: ", "missing field `private_key`"]);
         check(&format!("{BIGQUERY}priority = \"high\""), &["priority \"high\""]);
         check(&format!("{BIGQUERY}storage_read_above_rows = \"x\""), &["storage_read_above_rows takes"]);
+        check(&format!("{BIGQUERY}price_per_tib = \"cheap\""), &["price_per_tib: \"cheap\" is not a price"]);
+        check(&format!("{BIGQUERY}price_per_tib = -1"), &["price_per_tib: -1 is not a price"]);
     }
 
     #[test]

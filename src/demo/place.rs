@@ -33,11 +33,9 @@ impl Place {
         });
         let (embedded, experiment) =
             generated.await.map_err(|error| Error::internal("the generator failed").with_source(error))??;
-        let source: Arc<dyn Source> = Arc::clone(&embedded) as _;
+        let source: Arc<dyn Source> = embedded;
         let bigquery = if as_bigquery {
-            let tables = Some(Arc::new(move || embedded.tables()) as _);
-            let config = FakeConfig { tables, ..FakeConfig::default() };
-            Some(FakeServer::start(Arc::clone(&source), Arc::clone(clock), config).await?)
+            Some(FakeServer::start(Arc::clone(&source), Arc::clone(clock), FakeConfig::default()).await?)
         } else {
             None
         };

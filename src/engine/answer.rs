@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
-use weir_plan::{Extent, Mode, Plan, Step, Timestamp};
+use weir_plan::{Cost, Extent, Mode, Plan, Price, Step, Timestamp};
 
 use super::Piece;
 use crate::batches::Batches;
@@ -95,10 +95,16 @@ pub struct Provenance {
     pub fresh_for_s: f64,
     /// The range that was answered, where the text has one.
     pub range: Option<Extent>,
+    /// Bytes read by this request's jobs.
+    pub bytes_processed: u64,
     /// Bytes billed for this request.
     pub bytes_billed: u64,
+    /// What the billed bytes cost.
+    pub cost: Cost,
     /// Bytes that this request would have billed without us, less those it did.
     pub bytes_saved: u64,
+    /// What the saved bytes would have cost.
+    pub cost_saved: Cost,
     /// Slot time of this request's jobs in milliseconds.
     pub slot_ms: u64,
     /// The jobs that the rows came from.
@@ -106,7 +112,7 @@ pub struct Provenance {
 }
 
 impl Provenance {
-    pub(super) fn of(plan: &Plan, pieces: &[Piece], now: Timestamp) -> Self {
+    pub(super) fn of(plan: &Plan, pieces: &[Piece], now: Timestamp, price: &Price) -> Self {
         let own = |piece: &&Piece| matches!(piece.status, Status::Miss | Status::Bypass) && !piece.stored.joined;
         let fetched_at = pieces.iter().map(|piece| piece.stored.fetched_at).min().unwrap_or(now);
         let status = pieces.iter().map(|piece| piece.status).max().unwrap_or(Status::Hit);
@@ -116,6 +122,7 @@ impl Provenance {
         });
         let total: u64 = pieces.iter().map(|piece| piece.stored.bytes_billed).sum();
         let bytes_billed = pieces.iter().filter(own).map(|piece| piece.stored.bytes_billed).sum();
+        let bytes_saved = total - bytes_billed;
         Self {
             mode: plan.mode,
             reason: plan.reason,
@@ -124,8 +131,11 @@ impl Provenance {
             fetched_at,
             fresh_for_s: plan.segments.iter().map(|s| s.freshness.fresh_for).min().unwrap_or_default().as_secs_f64(),
             range,
+            bytes_processed: pieces.iter().filter(own).map(|piece| piece.stored.bytes_processed).sum(),
             bytes_billed,
-            bytes_saved: total - bytes_billed,
+            cost: price.of(bytes_billed),
+            bytes_saved,
+            cost_saved: price.of(bytes_saved),
             slot_ms: pieces.iter().filter(own).map(|piece| piece.stored.slot_ms).sum(),
             job_ids: pieces.iter().map(|piece| piece.stored.job_id.clone()).collect(),
         }
@@ -138,34 +148,4 @@ impl Provenance {
         let _ = write!(header, ", billed={}, saved={}", self.bytes_billed, self.bytes_saved);
         header
     }
-}
-
-/// How a query would be answered.
-#[derive(Clone, Debug, Serialize)]
-pub struct Explanation {
-    /// The mode.
-    pub mode: Mode,
-    /// Stable code of the reason for the mode.
-    pub reason: &'static str,
-    /// The pieces.
-    pub segments: Vec<SegmentExplanation>,
-}
-
-/// How a piece would be answered.
-#[derive(Clone, Debug, Serialize)]
-pub struct SegmentExplanation {
-    /// Its SQL.
-    pub sql: String,
-    /// Its range, where the text has one.
-    pub range: Option<Extent>,
-    /// The first 128 bits of its key.
-    pub key: String,
-    /// Seconds for which it stays fresh.
-    pub fresh_for_s: f64,
-    /// Where it would come from now.
-    pub status: Status,
-    /// Bytes its job would read, by dry run.
-    pub bytes_processed: u64,
-    /// Tables and views its job would read.
-    pub referenced_tables: Vec<String>,
 }

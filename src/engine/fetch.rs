@@ -136,6 +136,7 @@ impl Engine {
             batches: outcome.batches,
             fetched_at: began.map_or(now, |began| began.min(now)),
             job_id: outcome.job_id,
+            bytes_processed: outcome.bytes_processed,
             bytes_billed: outcome.bytes_billed,
             joined: outcome.joined,
             slot_ms: outcome.slot_ms,

@@ -100,6 +100,16 @@ async fn the_second_answer_is_the_first_one_and_bills_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_answer_says_what_it_read_cost_and_saved() {
+    let bench = bench();
+    let price = Price::default();
+    let first = bench.ask(&query()).await.provenance;
+    assert_eq!((first.bytes_processed, first.cost, first.cost_saved), (5, price.of(BILL), price.of(0)));
+    let second = bench.ask(&query()).await.provenance;
+    assert_eq!((second.bytes_processed, second.cost, second.cost_saved), (0, price.of(0), price.of(BILL)));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_hundred_at_once_send_one_job_and_one_is_billed() {
     let bench = bench();
     let query = query();
@@ -288,7 +298,8 @@ async fn the_smaller_byte_limit_holds() {
 async fn an_explanation_runs_no_job() {
     let bench = bench();
     let explanation = bench.engine.explain(&query()).await.unwrap();
-    assert_eq!(explanation.segments[0].bytes_processed, 5);
+    assert_eq!((explanation.bytes_processed, explanation.segments[0].bytes_processed), (5, 5));
+    assert_eq!((explanation.bytes_billed, explanation.cost), (BILL, Price::default().of(BILL)));
     assert_eq!(explanation.segments[0].status, Status::Miss);
     assert_eq!((explanation.mode, bench.jobs()), (Mode::Whole, 0));
 }

@@ -4,17 +4,10 @@
 use std::collections::HashMap;
 
 use serde_json::{Value, json};
-use weir_plan::{Error, Result};
+use weir_plan::{Cost, Error, Result};
 
 use super::model::Format;
 use crate::engine::{Answer, Status};
-
-/// On-demand price of a TiB in the US multi-region.
-/// Source: <https://cloud.google.com/bigquery/pricing#on_demand_pricing>, 2026.
-const DOLLARS_PER_TIB: f64 = 6.25;
-
-/// Bytes of a TiB.
-const TIB: f64 = 1_099_511_627_776.0;
 
 /// The metadata of a frame's schema.
 ///
@@ -41,9 +34,11 @@ fn meta(answer: &Answer, format: Format) -> Value {
         "executedQueryString": &*answer.executed_sql,
         "custom": provenance,
         "stats": [
-            stat("Bytes billed", "decbytes", float(provenance.bytes_billed)),
-            stat("Bytes saved by the cache", "decbytes", float(provenance.bytes_saved)),
-            stat("Price", "currencyUSD", price(provenance.bytes_billed)),
+            stat("Bytes processed", "bytes", float(provenance.bytes_processed)),
+            stat("Bytes billed", "bytes", float(provenance.bytes_billed)),
+            stat("Bytes saved by the cache", "bytes", float(provenance.bytes_saved)),
+            stat("Price", &currency(&provenance.cost), provenance.cost.amount),
+            stat("Price saved by the cache", &currency(&provenance.cost_saved), provenance.cost_saved.amount),
             stat("Age", "s", provenance.age_s),
         ],
     });
@@ -61,8 +56,15 @@ fn stat(name: &str, unit: &str, value: f64) -> Value {
     json!({"displayName": name, "unit": unit, "value": value})
 }
 
-fn price(bytes: u64) -> f64 {
-    float(bytes) / TIB * DOLLARS_PER_TIB
+/// Grafana's unit for an amount of money: its own where it has the currency's sign, else the code.
+/// Source: `packages/grafana-data/src/valueFormats/categories.ts` of grafana/grafana.
+fn currency(cost: &Cost) -> String {
+    match cost.currency.as_str() {
+        code @ ("USD" | "GBP" | "EUR" | "JPY" | "CHF" | "SEK" | "DKK" | "NOK" | "PLN" | "CZK" | "INR" | "BRL") => {
+            format!("currency{code}")
+        }
+        code => format!("currency:{code}"),
+    }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "for display; exact up to 8 PiB")]
@@ -79,11 +81,13 @@ mod tests {
     use super::*;
     use crate::batches::samples::every_type;
     use crate::plugin::scripted::answer;
+    use weir_plan::Price;
 
     #[test]
     fn a_frame_says_where_its_rows_came_from() {
         let mut answer = answer(every_type());
         answer.provenance.bytes_billed = 1_099_511_627_776;
+        answer.provenance.cost = Price::default().of(1_099_511_627_776);
         let metadata = metadata(&answer, Format::TimeSeries, "B").unwrap();
         assert_eq!((metadata["refId"].as_str(), metadata["name"].as_str()), ("B", ""));
         let meta: Value = serde_json::from_str(&metadata["meta"]).unwrap();
@@ -92,8 +96,24 @@ mod tests {
         assert_eq!(meta["executedQueryString"], "SELECT 1");
         assert_eq!(meta["custom"]["mode"], "whole");
         assert_eq!(meta["custom"]["bytes_billed"], 1_099_511_627_776_u64);
-        assert_eq!(meta["stats"][2], json!({"displayName": "Price", "unit": "currencyUSD", "value": 6.25}));
+        assert_eq!(meta["custom"]["cost"], json!({"amount": 6.25, "currency": "USD"}));
+        let stat = |name: &str, unit: &str, value: f64| json!({"displayName": name, "unit": unit, "value": value});
+        let expected = [
+            stat("Bytes processed", "bytes", 0.0),
+            stat("Bytes billed", "bytes", 1_099_511_627_776.0),
+            stat("Bytes saved by the cache", "bytes", 0.0),
+            stat("Price", "currencyUSD", 6.25),
+            stat("Price saved by the cache", "currencyUSD", 0.0),
+            stat("Age", "s", 1.0),
+        ];
+        assert_eq!(meta["stats"], json!(expected));
         assert_eq!(meta.get("notices"), None);
+    }
+
+    #[test]
+    fn money_has_grafanas_unit_or_its_code() {
+        let unit = |code: &str| currency(&Price::new(1.0, code).unwrap().of(1));
+        assert_eq!((unit("EUR").as_str(), unit("XAF").as_str()), ("currencyEUR", "currency:XAF"));
     }
 
     #[test]

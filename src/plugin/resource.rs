@@ -2,21 +2,24 @@
 //!
 //! `POST query` and `POST explain` take one query (`rawSql` or `sql`, `from`, `to`, `step`, `params`
 //! …) or Grafana's own `{"queries": […], "from", "to"}`, whose answers come by refId; `POST purge`
-//! leaves every stored answer of the data source behind. Errors are `{error, message, code}`.
+//! leaves every stored answer of the data source behind, for editors and admins. The routes of the
+//! official editor are in [`super::editor`]. Errors are `{error, message, code}`.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::future::join_all;
 use futures::stream::{self, Iter};
-use grafana_plugin_sdk::pluginv2::{self, CallResourceRequest, CallResourceResponse, StringList};
+use grafana_plugin_sdk::pluginv2::{self, CallResourceRequest, CallResourceResponse, PluginContext, StringList};
 use serde_json::{Map, Value, json};
 use tonic_grafana::{Request, Response, Status};
-use weir_plan::{Error, Extent, Query, Result, Timestamp};
+use weir_plan::{Error, Extent, Kind, Query, Result, Timestamp};
 
+use super::editor::{self, Ask, Editor};
 use super::headers::Headers;
-use super::instances::Instances;
+use super::instances::{Instances, data_source};
 use super::model::{self, Envelope};
 use crate::batches::json;
 use crate::engine::{Answer, Door, Engine};
@@ -44,30 +47,81 @@ enum Verb {
     Explain,
 }
 
+#[derive(Clone, Copy)]
+enum Route {
+    Queries(Verb),
+    Purge,
+    Editor(Ask),
+}
+
+/// The routes of our own by path.
+const OWN: [(&str, Route); 3] =
+    [("query", Route::Queries(Verb::Query)), ("explain", Route::Queries(Verb::Explain)), ("purge", Route::Purge)];
+
+fn routes() -> impl Iterator<Item = (&'static str, Route)> {
+    OWN.into_iter().chain(editor::ROUTES.into_iter().map(|(path, ask)| (path, Route::Editor(ask))))
+}
+
+impl Route {
+    /// The methods it takes; the official data source's take any.
+    fn methods(self) -> &'static [&'static str] {
+        match self {
+            Self::Queries(_) | Self::Purge => &["POST"],
+            Self::Editor(_) => &["POST", "GET"],
+        }
+    }
+}
+
 impl Resource {
     async fn call(&self, request: &CallResourceRequest) -> CallResourceResponse {
         let path = request.path.trim_matches('/');
-        if !["query", "explain", "purge"].contains(&path) {
-            return failed(&Error::not_found(format!("no resource {path:?}; there are: query, explain, purge")));
-        }
-        if request.method != "POST" {
-            let text = format!("resource {path} takes POST, not {}", request.method);
+        let Some((_, route)) = routes().find(|(name, _)| *name == path) else {
+            let known = routes().map(|(name, _)| name).collect::<Vec<_>>().join(", ");
+            return failed(&Error::not_found(format!("no resource {path:?}; there are: {known}")));
+        };
+        if !route.methods().contains(&request.method.as_str()) {
+            let text = format!("resource {path} takes {}, not {}", route.methods().join(" or "), request.method);
             let problem = json!({"error": "Method not allowed", "message": text, "code": 405});
             return reply(405, problem.to_string().into_bytes());
         }
-        let engine = match self.0.engine(request.plugin_context.as_ref()).await {
-            Ok(engine) => engine,
-            Err(error) => return logged(&error, path),
-        };
+        let answer = tokio::time::timeout(LONGEST, self.answer(route, request)).await.unwrap_or_else(|_| {
+            Err(Error::new(Kind::Timeout, format!("no answer within {} s; ask again", LONGEST.as_secs())))
+        });
+        answer.map_or_else(|error| logged(&error, path), |answer| reply(200, answer))
+    }
+
+    async fn answer(&self, route: Route, request: &CallResourceRequest) -> Result<Vec<u8>> {
+        let context = request.plugin_context.as_ref();
+        let engine = self.0.engine(context).await?;
         let now = self.0.app().clock().now();
         let headers = Headers::read(&first_values(&request.headers));
-        let outcome = match path {
-            "purge" => Ok(json!({"generation": engine.purge()}).to_string().into_bytes()),
-            "explain" => each(&engine, Verb::Explain, &request.body, &headers, now).await,
-            _ => each(&engine, Verb::Query, &request.body, &headers, now).await,
-        };
-        outcome.map_or_else(|error| logged(&error, path), |answer| reply(200, answer))
+        match route {
+            Route::Queries(verb) => each(&engine, verb, &request.body, &headers, now).await,
+            Route::Purge => {
+                may_purge(context)?;
+                Ok(json!({"generation": engine.purge()}).to_string().into_bytes())
+            }
+            Route::Editor(ask) => {
+                let settings = data_source(context).map_or(&[][..], |(_, source)| &source.json_data);
+                let editor = Editor { engine: &engine, settings, headers: &headers, now };
+                let answer = editor.answer(ask, &editor::arguments(&request.body, &request.url)?).await?;
+                Ok(answer.to_string().into_bytes())
+            }
+        }
     }
+}
+
+/// How long a caller waits; queries have a shorter deadline of their own.
+const LONGEST: Duration = Duration::from_mins(2);
+
+/// A purge makes everybody's next refresh a job: it is for those who may change boards.
+fn may_purge(context: Option<&PluginContext>) -> Result<()> {
+    let role = context.and_then(|context| context.user.as_ref()).map_or("", |user| user.role.as_str());
+    if ["Admin", "Editor"].contains(&role) {
+        return Ok(());
+    }
+    let role = if role.is_empty() { "None" } else { role };
+    Err(Error::new(Kind::PermissionDenied, format!("a purge takes the role Editor or Admin; yours is {role}")))
 }
 
 async fn each(engine: &Arc<Engine>, verb: Verb, body: &[u8], headers: &Headers, now: Timestamp) -> Result<Vec<u8>> {
@@ -77,7 +131,7 @@ async fn each(engine: &Arc<Engine>, verb: Verb, body: &[u8], headers: &Headers, 
         Err(error) => return Err(Error::invalid(format!("the body is not JSON: {error}"))),
     };
     let queries = match body.remove("queries") {
-        None => return run(engine, verb, &read(&body, &body, headers, now)?).await,
+        None => return run(engine, verb, &read(&body, &body, 0, headers, now)?).await,
         Some(Value::Array(queries)) => queries,
         Some(_) => return Err(Error::invalid("queries is not an array")),
     };
@@ -87,7 +141,7 @@ async fn each(engine: &Arc<Engine>, verb: Verb, body: &[u8], headers: &Headers, 
             return Err(Error::invalid(format!("queries[{index}] is not a JSON object")));
         };
         let ref_id = query.get("refId").and_then(Value::as_str).map_or_else(|| index.to_string(), str::to_owned);
-        let outcome = match read(query, body, headers, now) {
+        let outcome = match read(query, body, 0, headers, now) {
             Ok(query) => run(engine, verb, &query).await,
             Err(error) => Err(error),
         };
@@ -111,8 +165,17 @@ async fn each(engine: &Arc<Engine>, verb: Verb, body: &[u8], headers: &Headers, 
     Ok(out)
 }
 
-/// A query of an object, with the range of the body round it.
-fn read(query: &Map<String, Value>, body: &Map<String, Value>, headers: &Headers, now: Timestamp) -> Result<Query> {
+/// A query of an object, with the range of the body round it, and the interval where it has none.
+///
+/// # Errors
+/// `InvalidQuery` naming the key.
+pub(super) fn read(
+    query: &Map<String, Value>,
+    body: &Map<String, Value>,
+    interval_ms: i64,
+    headers: &Headers,
+    now: Timestamp,
+) -> Result<Query> {
     let bound = |key: &str| match query.get(key).or_else(|| body.get(key)) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => Timestamp::parse(text, now).map(Some),
@@ -124,7 +187,7 @@ fn read(query: &Map<String, Value>, body: &Map<String, Value>, headers: &Headers
         (None, Some(_)) => return Err(Error::invalid("to is given without from")),
         (None, None) => None,
     };
-    model::query(query, Envelope { range, interval_ms: 0 }, headers)
+    model::query(query, Envelope { range, interval_ms }, headers)
 }
 
 async fn run(engine: &Arc<Engine>, verb: Verb, query: &Query) -> Result<Vec<u8>> {
@@ -251,6 +314,24 @@ mod tests {
         assert!(ask(Verb::Query, &json!({"sql": "SELECT 1", "to": "now"})).await.is_err());
     }
 
+    #[test]
+    fn a_purge_takes_a_role_that_may_change_boards() {
+        let context = |role: &str| PluginContext {
+            user: Some(pluginv2::User { role: role.into(), ..Default::default() }),
+            ..Default::default()
+        };
+        for role in ["Admin", "Editor"] {
+            may_purge(Some(&context(role))).unwrap();
+        }
+        for (role, shown) in [("Viewer", "Viewer"), ("None", "None"), ("", "None")] {
+            let error = may_purge(Some(&context(role))).unwrap_err();
+            assert_eq!(error.kind(), Kind::PermissionDenied);
+            assert_eq!(error.message(), format!("a purge takes the role Editor or Admin; yours is {shown}"));
+        }
+        assert!(may_purge(Some(&PluginContext::default())).is_err());
+        assert!(may_purge(None).is_err());
+    }
+
     #[tokio::test]
     async fn unknown_paths_and_methods_are_answered_with_what_there_is() {
         let resource = Resource(Arc::new(Instances::new(Arc::new(app()))));
@@ -259,10 +340,13 @@ mod tests {
             let reply = resource.call(&request).await;
             (reply.code, serde_json::from_slice::<Value>(&reply.body).unwrap())
         };
-        let (code, body) = call("/tables", "GET").await;
+        let (code, body) = call("/nothing", "GET").await;
         assert_eq!((code, &body["code"]), (404, &json!(404)));
-        assert!(body["message"].as_str().unwrap().contains("query, explain, purge"));
-        assert_eq!(call("query", "GET").await.0, 405);
+        assert!(body["message"].as_str().unwrap().contains("query, explain, purge, defaultProjects"));
+        let (code, body) = call("query", "GET").await;
+        assert_eq!((code, &body["message"]), (405, &json!("resource query takes POST, not GET")));
+        assert_eq!(call("tables", "PUT").await.0, 405);
+        assert_eq!(call("tables", "GET").await.0, 400, "no data source");
         assert_eq!(call("query", "POST").await.0, 400, "no data source");
     }
 }

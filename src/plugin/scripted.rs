@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use weir_plan::{Error, Mode, Timestamp};
+use weir_plan::{Error, Mode, Price, Timestamp};
 
 use crate::app::App;
 use crate::batches::Batches;
@@ -29,8 +29,11 @@ pub(super) fn answer(batches: Batches) -> Answer {
             fetched_at: Timestamp::saturating(NOW),
             fresh_for_s: 60.0,
             range: None,
+            bytes_processed: 0,
             bytes_billed: 0,
+            cost: Price::default().of(0),
             bytes_saved: 0,
+            cost_saved: Price::default().of(0),
             slot_ms: 0,
             job_ids: vec!["job".into()],
         },

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use serde_json::{Map, Value};
-use weir_plan::{Error, Result};
+use weir_plan::{Error, Price, Result};
 
 use super::keys::Keys;
 use crate::config::{BigQueryConfig, Login, Secret};
@@ -38,6 +38,7 @@ pub(super) fn big_query(json: &[u8], secure: &HashMap<String, String>) -> Result
         priority: priority(keys.text("queryPriority")?)?,
         storage_read_above_rows: reads_storage.then_some(BigQueryConfig::STORAGE_READ_ABOVE_ROWS),
         job_timeout: None,
+        price: price(keys.value("pricePerTiB"))?,
     })
 }
 
@@ -110,6 +111,17 @@ fn missing(keys: &[&str]) -> Error {
     Error::invalid(format!("the data source's settings lack {}", keys.join(", ")))
 }
 
+/// A number of dollars, or a text with a currency; an empty text is what a form leaves.
+fn price(value: Option<&Value>) -> Result<Price> {
+    let price = match value {
+        None => return Ok(Price::default()),
+        Some(Value::String(text)) if text.trim().is_empty() => return Ok(Price::default()),
+        Some(Value::String(text)) => text.parse(),
+        Some(other) => other.to_string().parse(),
+    };
+    price.map_err(|error: Error| error.context("jsonData.pricePerTiB"))
+}
+
 fn priority(text: Option<&str>) -> Result<Priority> {
     match text.map(str::to_ascii_uppercase).as_deref() {
         None | Some("INTERACTIVE") => Ok(Priority::Interactive),
@@ -180,6 +192,7 @@ mod tests {
             priority: Priority::Batch,
             storage_read_above_rows: Some(BigQueryConfig::STORAGE_READ_ABOVE_ROWS),
             job_timeout: None,
+            price: Price::default(),
         };
         assert_eq!(config, expected);
     }
@@ -198,6 +211,18 @@ mod tests {
     }
 
     #[test]
+    fn the_price_is_a_number_or_a_text_with_a_currency() {
+        let check = |value: Value, expected: Price| {
+            let config = read(&with(jwt(), "pricePerTiB", value.clone()), &[("privateKey", PEM)]).unwrap();
+            assert_eq!(config.price, expected, "{value}");
+        };
+        check(json!(null), Price::default());
+        check(json!(""), Price::default());
+        check(json!(5.5), Price::new(5.5, "USD").unwrap());
+        check(json!("5.75 EUR"), Price::new(5.75, "EUR").unwrap());
+    }
+
+    #[test]
     fn errors_say_which_key_is_at_fault() {
         let check = |json: Value, expected: &str| {
             let error = read(&json, &[("privateKey", PEM)]).unwrap_err();
@@ -210,6 +235,7 @@ mod tests {
         check(json!({"authenticationType": "gce"}), "lack jsonData.defaultProject");
         check(with(jwt(), "MaxBytesBilled", json!("lots")), "jsonData.MaxBytesBilled");
         check(with(jwt(), "queryPriority", json!("high")), "jsonData.queryPriority");
+        check(with(jwt(), "pricePerTiB", json!(-1)), "jsonData.pricePerTiB: -1 is not a price");
         check(with(jwt(), "clientEmail", json!(7)), "jsonData.clientEmail is a number");
         check(with(jwt(), "usingImpersonation", json!(true)), "jsonData.usingImpersonation");
         check(with(jwt(), "authenticationType", json!("forwardOAuthIdentity")), "forwardOAuthIdentity");

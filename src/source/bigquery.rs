@@ -10,6 +10,7 @@ mod conform;
 mod errors;
 mod gathered;
 mod jobs;
+mod listing;
 mod login;
 mod models;
 mod parameters;
@@ -36,7 +37,7 @@ use self::jobs::Jobs;
 use self::models::{TableResource, TimePartitioning};
 use self::rest::Rest;
 use self::storage::Storage;
-use super::{Estimate, Identity, Job, Outcome, PartitionUnit, Partitioning, Source, Table};
+use super::{Estimate, Identity, Job, Listed, Outcome, PartitionUnit, Partitioning, Project, Source, Table};
 use crate::config::{BigQueryConfig, Login};
 
 /// A `BigQuery` project.
@@ -119,6 +120,18 @@ impl Source for BigQuery {
             if error.message().contains(&table.table) { error } else { error.context(table) }
         })?;
         describe(table, resource)
+    }
+
+    async fn list_projects(&self) -> Result<Vec<Project>> {
+        listing::projects(&self.jobs.rest).await
+    }
+
+    async fn list_datasets(&self, project: &str) -> Result<Vec<String>> {
+        listing::datasets(&self.jobs.rest, project).await
+    }
+
+    async fn list_tables(&self, project: &str, dataset: &str) -> Result<Vec<Listed>> {
+        listing::tables(&self.jobs.rest, project, dataset).await
     }
 }
 

@@ -26,6 +26,7 @@ mod tests;
 mod time_text;
 mod types;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -42,7 +43,7 @@ use self::jobs::Jobs;
 use self::planning::Planned;
 use self::session::Session;
 use self::table::TableRows;
-use super::{Estimate, Identity, Job, Outcome, Partitioning, Source, Table};
+use super::{Estimate, Identity, Job, Listed, Outcome, Partitioning, Project, Source, Table};
 use crate::batches::Batches;
 use crate::clock::Clock;
 
@@ -286,10 +287,11 @@ impl Source for Embedded {
             feed.advance(self, now)?;
         }
         let snapshot = self.inner.catalog.snapshot();
-        match snapshot.get(id) {
-            Some(Relation::Table(table)) => Ok(Table {
+        let relation = snapshot.get(id).ok_or_else(|| not_found(id))?;
+        match relation {
+            Relation::Table(table) => Ok(Table {
                 id: id.clone(),
-                kind: "TABLE".to_owned(),
+                kind: relation.kind().to_owned(),
                 schema: Arc::clone(table.declared()),
                 partitioning: table.partitioning().cloned(),
                 last_modified: table.last_modified(),
@@ -298,9 +300,9 @@ impl Source for Embedded {
                 num_bytes: table.num_bytes(),
                 location: None,
             }),
-            Some(Relation::View(view)) => Ok(Table {
+            Relation::View(view) => Ok(Table {
                 id: id.clone(),
-                kind: "VIEW".to_owned(),
+                kind: relation.kind().to_owned(),
                 schema: planning::view_schema(&self.inner.session, &snapshot, id, now)?,
                 partitioning: None,
                 last_modified: view.created,
@@ -309,7 +311,33 @@ impl Source for Embedded {
                 num_bytes: 0,
                 location: None,
             }),
-            None => Err(not_found(id)),
         }
+    }
+
+    async fn list_projects(&self) -> Result<Vec<Project>> {
+        let own = self.inner.identity.project.clone();
+        let projects: BTreeSet<_> = self.tables().into_iter().map(|id| id.project).chain([own]).collect();
+        Ok(projects.into_iter().map(|id| Project { name: id.clone(), id }).collect())
+    }
+
+    async fn list_datasets(&self, project: &str) -> Result<Vec<String>> {
+        let ids = self.tables().into_iter().filter(|id| id.project == project);
+        let datasets: BTreeSet<_> = ids.map(|id| id.dataset).collect();
+        if datasets.is_empty() && project != self.inner.identity.project {
+            return Err(Error::not_found(format!("Not found: Project {project}")));
+        }
+        Ok(datasets.into_iter().collect())
+    }
+
+    async fn list_tables(&self, project: &str, dataset: &str) -> Result<Vec<Listed>> {
+        let snapshot = self.inner.catalog.snapshot();
+        let relations = snapshot.iter().filter(|(id, _)| id.project == project && id.dataset == dataset);
+        let listed: BTreeSet<_> = relations
+            .map(|(id, relation)| Listed { name: id.table.clone(), kind: relation.kind().to_owned() })
+            .collect();
+        if listed.is_empty() {
+            return Err(Error::not_found(format!("Not found: Dataset {project}:{dataset}")));
+        }
+        Ok(listed.into_iter().collect())
     }
 }

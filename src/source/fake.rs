@@ -41,7 +41,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use weir_plan::{Error, Kind, Result};
 
-pub use self::config::{FakeConfig, TableList};
+pub use self::config::FakeConfig;
 pub use self::log::{Call, CallKind, JobEnd, JobRun};
 pub use self::script::{Fault, Gate, JobRule, Script};
 use super::Source;

@@ -12,7 +12,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, sleep, timeout};
 use weir_plan::{Error, Kind, Result, Retry, TableId};
 
-use super::{Estimate, Identity, Job, Outcome, Source, Table};
+use super::{Estimate, Identity, Job, Listed, Outcome, Project, Source, Table};
 
 /// How a source is limited.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -136,6 +136,18 @@ impl Source for Limited {
         self.call(&self.free_calls, || self.source.table(table)).await
     }
 
+    async fn list_projects(&self) -> Result<Vec<Project>> {
+        self.call(&self.free_calls, || self.source.list_projects()).await
+    }
+
+    async fn list_datasets(&self, project: &str) -> Result<Vec<String>> {
+        self.call(&self.free_calls, || self.source.list_datasets(project)).await
+    }
+
+    async fn list_tables(&self, project: &str, dataset: &str) -> Result<Vec<Listed>> {
+        self.call(&self.free_calls, || self.source.list_tables(project, dataset)).await
+    }
+
     async fn settled(&self) {
         self.source.settled().await;
     }
@@ -224,6 +236,21 @@ mod tests {
             self.step(&table.table)?;
             Err(Error::not_found("no table"))
         }
+
+        async fn list_projects(&self) -> Result<Vec<Project>> {
+            self.step("projects")?;
+            Ok(vec![])
+        }
+
+        async fn list_datasets(&self, project: &str) -> Result<Vec<String>> {
+            self.step(project)?;
+            Ok(vec![])
+        }
+
+        async fn list_tables(&self, project: &str, dataset: &str) -> Result<Vec<Listed>> {
+            self.step(&format!("{project}.{dataset}"))?;
+            Ok(vec![])
+        }
     }
 
     fn unavailable() -> Error {
@@ -254,6 +281,17 @@ mod tests {
         let limited = Limited::new(Arc::clone(&source) as Arc<dyn Source>, Limits::default());
         let error = limited.run(Job::new("a", "SELECT 1")).await.unwrap_err();
         assert_eq!((error.kind(), source.calls()), (Kind::Unavailable, 5));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn lists_are_retried_like_every_free_call() {
+        let source = Scripted::failing([unavailable()]);
+        let limited = Limited::new(Arc::clone(&source) as Arc<dyn Source>, Limits::default());
+        limited.list_projects().await.unwrap();
+        limited.list_datasets("p").await.unwrap();
+        limited.list_tables("p", "d").await.unwrap();
+        let asked: Vec<_> = source.calls.lock().iter().map(|(id, _)| id.clone()).collect();
+        assert_eq!(asked, ["projects", "projects", "p", "p.d"]);
     }
 
     #[tokio::test(start_paused = true)]

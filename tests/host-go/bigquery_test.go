@@ -14,7 +14,7 @@ import (
 	"testing"
 )
 
-// bigQuery stands between the plugin and the BigQuery stand-in: it counts jobs and cancellations, and
+// bigQuery stands between the plugin and the BigQuery stand-in: it counts jobs, cancellations and GETs, and
 // can hold back the results of jobs.
 type bigQuery struct {
 	url string
@@ -22,6 +22,7 @@ type bigQuery struct {
 	mutex         sync.Mutex
 	jobs          []job
 	cancellations []string
+	gets          []string
 	held          chan struct{}
 }
 
@@ -65,6 +66,11 @@ func newBigQuery(t *testing.T) *bigQuery {
 }
 
 func (b *bigQuery) see(request *http.Request) {
+	if request.Method == http.MethodGet {
+		b.mutex.Lock()
+		b.gets = append(b.gets, request.URL.Path)
+		b.mutex.Unlock()
+	}
 	switch {
 	case request.Method == http.MethodPost && cancelPath.MatchString(request.URL.Path):
 		b.mutex.Lock()
@@ -144,4 +150,17 @@ func (b *bigQuery) seenCancellations() []string {
 	b.mutex.Lock()
 	defer b.mutex.Unlock()
 	return append([]string(nil), b.cancellations...)
+}
+
+// seenGets counts the GET requests whose path ends so.
+func (b *bigQuery) seenGets(end string) int {
+	b.mutex.Lock()
+	defer b.mutex.Unlock()
+	count := 0
+	for _, path := range b.gets {
+		if strings.HasSuffix(path, end) {
+			count++
+		}
+	}
+	return count
 }

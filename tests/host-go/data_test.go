@@ -3,6 +3,7 @@ package hostgo
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -137,12 +138,19 @@ func TestATimeSeriesIsOneWideFrameWithLabels(t *testing.T) {
 		t.Errorf("meta.executedQueryString: %s", frame.Meta.ExecutedQueryString)
 	}
 	custom := provenance(t, frame)
-	for _, key := range []string{"mode", "status", "age_s", "bytes_billed", "bytes_saved", "job_ids"} {
+	for _, key := range []string{"mode", "status", "age_s", "bytes_processed", "bytes_billed", "bytes_saved", "cost", "job_ids"} {
 		if _, ok := custom[key]; !ok {
 			t.Errorf("meta.custom has no %s: %v", key, custom)
 		}
 	}
-	if len(frame.Meta.Stats) != 4 {
+	var stats []string
+	for _, stat := range frame.Meta.Stats {
+		stats = append(stats, stat.DisplayName)
+	}
+	expected := []string{
+		"Bytes processed", "Bytes billed", "Bytes saved by the cache", "Price", "Price saved by the cache", "Age",
+	}
+	if !slices.Equal(stats, expected) || frame.Meta.Stats[3].Value <= 0 || frame.Meta.Stats[3].Unit != "currencyUSD" {
 		t.Errorf("meta.stats: %v", frame.Meta.Stats)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -137,22 +138,23 @@ func (h *host) health(t *testing.T, source source) *pluginv2.CheckHealthResponse
 	return response
 }
 
-// call sends a resource request and returns status and body.
-func (h *host) call(t *testing.T, source source, method, path string, body []byte) (int32, []byte) {
+// call sends a resource request to a path, perhaps with a query string, and returns status and body.
+func (h *host) call(t *testing.T, source source, method, url string, body []byte) (int32, []byte) {
 	t.Helper()
-	code, answer, err := h.tryCall(t, source, method, path, body)
+	code, answer, err := h.tryCall(t, source, method, url, body)
 	if err != nil {
-		t.Fatalf("CallResource %s: %v", path, err)
+		t.Fatalf("CallResource %s: %v", url, err)
 	}
 	return code, answer
 }
 
-func (h *host) tryCall(t *testing.T, source source, method, path string, body []byte) (int32, []byte, error) {
+func (h *host) tryCall(t *testing.T, source source, method, url string, body []byte) (int32, []byte, error) {
 	t.Helper()
+	path, _, _ := strings.Cut(url, "?")
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	stream, err := h.resource.CallResource(ctx, &pluginv2.CallResourceRequest{
-		PluginContext: source.context(t), Method: method, Path: path, Url: path, Body: body,
+		PluginContext: source.context(t), Method: method, Path: path, Url: url, Body: body,
 	})
 	if err != nil {
 		return 0, nil, err

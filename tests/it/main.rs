@@ -6,6 +6,7 @@
 
 mod conformance;
 mod doors;
+mod explain;
 mod export;
 mod memory;
 mod support;

@@ -35,6 +35,7 @@ fn stored(store: &Store, number: i64) -> Arc<Stored> {
         batches: Batches::new(schema, vec![batch]).unwrap().detach().unwrap(),
         fetched_at: Timestamp::MIN,
         job_id: String::new(),
+        bytes_processed: 0,
         bytes_billed: 0,
         joined: false,
         slot_ms: 0,

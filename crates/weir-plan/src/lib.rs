@@ -7,10 +7,12 @@ pub mod error;
 pub mod extent;
 pub mod macros;
 pub mod plan;
+pub mod price;
 pub mod query;
 pub mod sql;
 
 pub use error::{Error, Kind, Result, Retry};
 pub use extent::{Extent, Step, Timestamp};
 pub use plan::{Freshness, Key, Mode, Plan, Segment};
+pub use price::{Cost, Price};
 pub use query::{CacheControl, CacheMode, Parameter, Query, Scope, TableId};

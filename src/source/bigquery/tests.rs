@@ -3,6 +3,7 @@
 mod calls;
 mod key;
 mod limits;
+mod lists;
 mod logins;
 mod retries;
 mod script;

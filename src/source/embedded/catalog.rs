@@ -17,6 +17,16 @@ pub(super) enum Relation {
     View(Arc<View>),
 }
 
+impl Relation {
+    /// `BigQuery`'s name of the kind.
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Self::Table(_) => "TABLE",
+            Self::View(_) => "VIEW",
+        }
+    }
+}
+
 /// A view.
 #[derive(Debug)]
 pub(super) struct View {

@@ -1,14 +1,11 @@
 //! What there is to query: projects, datasets, tables and their rows; and the token endpoint.
 
-use std::collections::BTreeSet;
-
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::Path;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use serde_json::{Value, json};
-use weir_plan::TableId;
 
 use super::log::CallKind;
 use super::pages::{PageRequest, page};
@@ -16,7 +13,11 @@ use super::queries::page_token;
 use super::reply::{ApiError, Reply};
 use super::resources;
 use super::rest::{Admitted, Asked, TablePath, table_id};
-use crate::source::Table;
+use crate::source::{Listed, Project};
+
+/// Entries of a page where the caller does not say.
+/// Source: <https://cloud.google.com/bigquery/docs/paging-results>.
+const DEFAULT_ENTRIES: u64 = 50;
 
 pub(super) async fn token(asked: Asked, body: Bytes) -> Response {
     // The endpoint is open: tokens are what it gives.
@@ -43,22 +44,20 @@ pub(super) async fn list_projects(asked: Asked) -> Response {
             CallKind::ListProjects,
             |_| {},
             |admitted| async move {
-                let projects: Vec<_> = admitted
-                    .projects()
-                    .into_iter()
-                    .map(|project| {
-                        json!({
-                            "kind": "bigquery#project",
-                            "id": project,
-                            "numericId": "1",
-                            "friendlyName": project,
-                            "projectReference": {"projectId": project},
-                        })
+                let projects = admitted.shared.source.list_projects().await?;
+                let total = projects.len();
+                let page = admitted.entries("projects", projects)?;
+                let mut reply = page.reply("bigquery#projectList", "projects", |Project { id, name }| {
+                    json!({
+                        "kind": "bigquery#project",
+                        "id": id,
+                        "numericId": "1",
+                        "friendlyName": name,
+                        "projectReference": {"projectId": id},
                     })
-                    .collect();
-                Ok(Reply::new(
-                    json!({"kind": "bigquery#projectList", "totalItems": projects.len(), "projects": projects}),
-                ))
+                });
+                reply["totalItems"] = total.into();
+                Ok(Reply::new(reply))
             },
         )
         .await
@@ -70,10 +69,11 @@ pub(super) async fn list_datasets(asked: Asked, Path(project): Path<String>) -> 
             CallKind::ListDatasets,
             |_| {},
             |admitted| async move {
-                let datasets = admitted.datasets(&project)?;
-                let datasets = datasets.iter().map(|dataset| admitted.dataset(&project, dataset));
-                let datasets: Vec<_> = datasets.collect();
-                Ok(Reply::new(json!({"kind": "bigquery#datasetList", "datasets": datasets})))
+                let datasets = admitted.shared.source.list_datasets(&project).await?;
+                let page = admitted.entries(&project, datasets)?;
+                let reply =
+                    page.reply("bigquery#datasetList", "datasets", |dataset| admitted.dataset(&project, &dataset));
+                Ok(Reply::new(reply))
             },
         )
         .await
@@ -85,7 +85,7 @@ pub(super) async fn get_dataset(asked: Asked, Path((project, dataset)): Path<(St
             CallKind::GetDataset,
             |_| {},
             |admitted| async move {
-                admitted.check_dataset(&project, &dataset)?;
+                admitted.check_dataset(&project, &dataset).await?;
                 let mut json = admitted.dataset(&project, &dataset);
                 json["kind"] = "bigquery#dataset".into();
                 Ok(Reply::new(json))
@@ -100,25 +100,18 @@ pub(super) async fn list_tables(asked: Asked, Path((project, dataset)): Path<(St
             CallKind::ListTables,
             |_| {},
             |admitted| async move {
-                admitted.check_dataset(&project, &dataset)?;
-                let start = admitted.first_row(&format!("{project}.{dataset}"))?;
-                let limit = admitted.number("maxResults")?.unwrap_or(50).max(1);
-                let names: Vec<_> =
-                    admitted.tables().into_iter().filter(|id| id.project == project && id.dataset == dataset).collect();
-                let (skip, take) =
-                    (usize::try_from(start).unwrap_or(usize::MAX), usize::try_from(limit).unwrap_or(usize::MAX));
-                let mut tables = Vec::new();
-                for id in names.iter().skip(skip).take(take) {
-                    tables.push(listed_table(
-                        &admitted.shared.source.table(id).await?,
-                        &admitted.shared.config.location,
-                    )?);
-                }
-                let mut reply = json!({"kind": "bigquery#tableList", "totalItems": names.len(), "tables": tables});
-                let next = start.saturating_add(limit);
-                if next < names.len() as u64 {
-                    reply["nextPageToken"] = page_token(&format!("{project}.{dataset}"), next).into();
-                }
+                let tables = admitted.shared.source.list_tables(&project, &dataset).await?;
+                let total = tables.len();
+                let page = admitted.entries(&format!("{project}.{dataset}"), tables)?;
+                let mut reply = page.reply("bigquery#tableList", "tables", |Listed { name, kind }| {
+                    json!({
+                        "kind": "bigquery#table",
+                        "id": format!("{project}:{dataset}.{name}"),
+                        "tableReference": {"projectId": project, "datasetId": dataset, "tableId": name},
+                        "type": kind,
+                    })
+                });
+                reply["totalItems"] = total.into();
                 Ok(Reply::new(reply))
             },
         )
@@ -168,36 +161,40 @@ pub(super) async fn read_table(asked: Asked, path: TablePath) -> Response {
         .await
 }
 
-/// A table as `tables.list` shows it: without schema and sizes.
-fn listed_table(table: &Table, location: &str) -> Result<Value, ApiError> {
-    let mut json = resources::table(table, location)?;
-    if let Some(fields) = json.as_object_mut() {
-        fields.retain(|name, _| {
-            ["kind", "id", "tableReference", "type", "timePartitioning", "creationTime"].contains(&name.as_str())
-        });
+/// A part of a list.
+struct Entries<T> {
+    entries: Vec<T>,
+    next: Option<String>,
+}
+
+impl<T> Entries<T> {
+    fn reply(self, kind: &str, name: &str, entry: impl Fn(T) -> Value) -> Value {
+        let mut reply = json!({"kind": kind, "etag": "weir"});
+        // An empty list is left out.
+        if !self.entries.is_empty() {
+            reply[name] = self.entries.into_iter().map(entry).collect();
+        }
+        if let Some(next) = self.next {
+            reply["nextPageToken"] = next.into();
+        }
+        reply
     }
-    Ok(json)
 }
 
 impl Admitted {
-    fn tables(&self) -> Vec<TableId> {
-        self.shared.config.tables.as_ref().map(|tables| tables()).unwrap_or_default()
+    /// The part of a list that the request asks for: as many entries as it wants, at most as many as
+    /// the server gives.
+    fn entries<T>(&self, list: &str, all: Vec<T>) -> Result<Entries<T>, ApiError> {
+        let start = self.first_row(list)?;
+        let asked = self.number("maxResults")?.filter(|count| *count > 0).unwrap_or(DEFAULT_ENTRIES);
+        let end = start.saturating_add(asked.min(self.shared.config.list_entries));
+        let next = (end < all.len() as u64).then(|| page_token(list, end));
+        let size = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+        Ok(Entries { entries: all.into_iter().take(size(end)).skip(size(start)).collect(), next })
     }
 
-    fn projects(&self) -> BTreeSet<String> {
-        let own = self.shared.source.identity().project.clone();
-        self.tables().into_iter().map(|id| id.project).chain([own]).collect()
-    }
-
-    fn datasets(&self, project: &str) -> Result<BTreeSet<String>, ApiError> {
-        if !self.projects().contains(project) {
-            return Err(ApiError::not_found(format!("Project {project}")));
-        }
-        Ok(self.tables().into_iter().filter(|id| id.project == project).map(|id| id.dataset).collect())
-    }
-
-    fn check_dataset(&self, project: &str, dataset: &str) -> Result<(), ApiError> {
-        if self.datasets(project)?.contains(dataset) {
+    async fn check_dataset(&self, project: &str, dataset: &str) -> Result<(), ApiError> {
+        if self.shared.source.list_datasets(project).await?.iter().any(|name| name == dataset) {
             return Ok(());
         }
         Err(ApiError::not_found(format!("Dataset {project}:{dataset}")))

@@ -1,13 +1,7 @@
 //! How the server behaves. It is made of values alone: files and the environment are read elsewhere.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
 use std::time::Duration;
-
-use weir_plan::TableId;
-
-/// Lists the tables that the server's catalogue shows.
-pub type TableList = Arc<dyn Fn() -> Vec<TableId> + Send + Sync>;
 
 /// How the server behaves.
 #[derive(Clone)]
@@ -35,8 +29,8 @@ pub struct FakeConfig {
     pub streams: usize,
     /// Most rows in a message of a stream.
     pub rows_per_message: usize,
-    /// The tables of the catalogue's lists; without it they are empty.
-    pub tables: Option<TableList>,
+    /// Most projects, datasets or tables in a page of a list, whatever the caller asks.
+    pub list_entries: u64,
 }
 
 impl Default for FakeConfig {
@@ -56,7 +50,7 @@ impl Default for FakeConfig {
             late_errors: false,
             streams: 2,
             rows_per_message: 8_192,
-            tables: None,
+            list_entries: 1_000,
         }
     }
 }

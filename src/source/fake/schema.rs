@@ -5,11 +5,10 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
 use serde_json::{Value, json};
-use weir_plan::{Error, Result};
+use weir_plan::Result;
 
-/// Key of the metadata in which the Storage Read API tells types apart that Arrow does not.
-/// Source: <https://cloud.google.com/bigquery/docs/reference/storage#arrow_schema_details>.
-pub(super) const EXTENSION: &str = "ARROW:extension:name";
+pub(super) use crate::batches::api_type::EXTENSION;
+use crate::batches::api_type::api_type;
 
 /// A `TableSchema` object.
 ///
@@ -50,40 +49,11 @@ fn field_json(field: &Field) -> Result<Value> {
         _ if field.is_nullable() => (field, "NULLABLE"),
         _ => (field, "REQUIRED"),
     };
-    let mut json = json!({"name": field.name(), "type": type_name(item)?, "mode": mode});
+    let mut json = json!({"name": field.name(), "type": api_type(item)?, "mode": mode});
     if let DataType::Struct(fields) = item.data_type() {
         json["fields"] = fields_json(fields)?.into();
     }
     Ok(json)
-}
-
-/// The v2 API's type names, which are the legacy ones.
-fn type_name(field: &Field) -> Result<&'static str> {
-    Ok(match field.data_type() {
-        DataType::Int64 => "INTEGER",
-        DataType::Float64 => "FLOAT",
-        DataType::Boolean => "BOOLEAN",
-        DataType::Utf8 => match field.metadata().get(EXTENSION).map(String::as_str) {
-            Some("google:sqlType:geography") => "GEOGRAPHY",
-            Some("google:sqlType:json") => "JSON",
-            Some("google:sqlType:interval") => "INTERVAL",
-            _ => "STRING",
-        },
-        DataType::Binary => "BYTES",
-        DataType::Decimal128(_, _) => "NUMERIC",
-        DataType::Decimal256(_, _) => "BIGNUMERIC",
-        DataType::Date32 => "DATE",
-        DataType::Time64(TimeUnit::Microsecond) => "TIME",
-        DataType::Timestamp(TimeUnit::Microsecond, None) => "DATETIME",
-        DataType::Timestamp(TimeUnit::Microsecond, Some(_)) => "TIMESTAMP",
-        DataType::Struct(_) => "RECORD",
-        other => {
-            return Err(Error::internal(format!(
-                "column {:?} has the type {other}, which is none of BigQuery's",
-                field.name()
-            )));
-        }
-    })
 }
 
 #[cfg(test)]

@@ -22,7 +22,8 @@ use super::*;
 use crate::batches::Batches;
 use crate::clock::ManualClock;
 use crate::source::{
-    Estimate, Identity, Job, MINIMUM_BYTES_PER_TABLE, Outcome, PartitionUnit, Partitioning, Source, Table,
+    Estimate, Identity, Job, Listed, MINIMUM_BYTES_PER_TABLE, Outcome, PartitionUnit, Partitioning, Project, Source,
+    Table,
 };
 
 const PROJECT: &str = "p";
@@ -163,6 +164,26 @@ impl Source for Canned {
             num_bytes: 80,
             location: None,
         })
+    }
+
+    async fn list_projects(&self) -> Result<Vec<Project>> {
+        Ok([PROJECT, "q"].map(|id| Project { id: id.to_owned(), name: id.to_owned() }).into())
+    }
+
+    async fn list_datasets(&self, project: &str) -> Result<Vec<String>> {
+        match project {
+            PROJECT => Ok(vec!["d".to_owned()]),
+            "q" => Ok(vec!["other".to_owned()]),
+            _ => Err(Error::not_found(format!("Not found: Project {project}"))),
+        }
+    }
+
+    async fn list_tables(&self, project: &str, dataset: &str) -> Result<Vec<Listed>> {
+        let listed = |(name, kind): (&str, &str)| Listed { name: name.to_owned(), kind: kind.to_owned() };
+        match (project, dataset) {
+            (PROJECT, "d") => Ok([("events", "TABLE"), ("events_view", "VIEW")].map(listed).into()),
+            _ => Err(Error::not_found(format!("Not found: Dataset {project}:{dataset}"))),
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use axum::response::Response;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
+use weir_plan::Price;
 
 use crate::config::{BigQueryConfig, Login};
 use crate::source::Priority;
@@ -103,6 +104,7 @@ impl Server {
             priority: Priority::Interactive,
             storage_read_above_rows: None,
             job_timeout: None,
+            price: Price::default(),
         }
     }
 

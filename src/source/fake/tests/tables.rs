@@ -2,15 +2,9 @@
 
 use super::*;
 
-async fn rig() -> Rig {
-    let names = ["p.d.events", "p.d.events_view", "q.other.x"];
-    let tables: TableList = Arc::new(move || names.iter().map(|name| name.parse().unwrap()).collect());
-    Rig::with(FakeConfig { tables: Some(tables), ..FakeConfig::default() }).await
-}
-
 #[tokio::test]
 async fn a_table_is_described() {
-    let rig = rig().await;
+    let rig = Rig::start().await;
     let (status, table) = rig.get("/datasets/d/tables/events").await;
     assert_eq!((status, table["id"].as_str(), table["type"].as_str()), (200, Some("p:d.events"), Some("TABLE")));
     assert_eq!(table["timePartitioning"], json!({"type": "DAY", "field": "t"}));
@@ -29,7 +23,7 @@ async fn a_table_is_described() {
 
 #[tokio::test]
 async fn projects_datasets_and_tables_are_listed_in_pages() {
-    let rig = rig().await;
+    let rig = Rig::start().await;
     let url = format!("{}/projects", rig.server.v2_url());
     let projects: Value = rig.http.get(url).send().await.unwrap().json().await.unwrap();
     assert_eq!((&projects["projects"][0]["id"], &projects["projects"][1]["id"]), (&json!("p"), &json!("q")));
@@ -40,14 +34,28 @@ async fn projects_datasets_and_tables_are_listed_in_pages() {
     let token = page["nextPageToken"].as_str().unwrap();
     let (_, page) = rig.get(&format!("/datasets/d/tables?maxResults=1&pageToken={token}")).await;
     assert_eq!((&page["tables"][0]["type"], page.get("nextPageToken")), (&json!("VIEW"), None));
+    assert_eq!(rig.get("/datasets/d/tables?pageToken=another").await.0, 400);
     assert_eq!(rig.get("/datasets/none/tables").await.0, 404);
     assert_eq!(rig.get("/datasets/d").await.1["location"], "US");
     assert_eq!(rig.get("/nothing").await.0, 404);
 }
 
 #[tokio::test]
+async fn a_page_of_a_list_is_never_longer_than_the_server_allows() {
+    let rig = Rig::with(FakeConfig { list_entries: 1, ..FakeConfig::default() }).await;
+    let url = format!("{}/projects?maxResults=1000", rig.server.v2_url());
+    let page: Value = rig.http.get(&url).send().await.unwrap().json().await.unwrap();
+    assert_eq!((page["projects"].as_array().unwrap().len(), &page["totalItems"]), (1, &json!(2)));
+    let url = format!("{url}&pageToken={}", page["nextPageToken"].as_str().unwrap());
+    let page: Value = rig.http.get(url).send().await.unwrap().json().await.unwrap();
+    assert_eq!((&page["projects"][0]["id"], page.get("nextPageToken")), (&json!("q"), None));
+    let (_, page) = rig.get("/datasets").await;
+    assert_eq!((page["datasets"].as_array().unwrap().len(), page.get("nextPageToken")), (1, None));
+}
+
+#[tokio::test]
 async fn rows_of_ordinary_and_anonymous_tables_are_listed() {
-    let rig = rig().await;
+    let rig = Rig::start().await;
     let (status, page) = rig.get("/datasets/d/tables/events/data?maxResults=3").await;
     assert_eq!((status, column(&page)), (200, vec!["0", "1", "2"]));
     let token = page["pageToken"].as_str().unwrap();
