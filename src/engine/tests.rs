@@ -128,7 +128,7 @@ async fn a_job_slower_than_its_deadline_ends_and_is_stored_for_whoever_asks_agai
     let bench = bench();
     bench.hold();
     let mut impatient = query();
-    impatient.deadline = Duration::from_mins(1);
+    impatient.deadline = Some(Duration::from_mins(1));
     let error = bench.engine.answer(&impatient, Door::Export).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Timeout);
     tokio::time::sleep(Duration::from_secs(15)).await;

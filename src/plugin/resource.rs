@@ -55,7 +55,7 @@ impl Resource {
             let problem = json!({"error": "Method not allowed", "message": text, "code": 405});
             return reply(405, problem.to_string().into_bytes());
         }
-        let engine = match self.0.engine(request.plugin_context.as_ref()).await {
+        let engine = match self.0.engine(request).await {
             Ok(engine) => engine,
             Err(error) => return logged(&error, path),
         };

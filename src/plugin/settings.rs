@@ -3,12 +3,13 @@
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::time::Duration;
 
 use serde_json::{Map, Value};
 use weir_plan::{Error, Result};
 
 use super::keys::Keys;
-use crate::config::{BigQueryConfig, Login, Secret};
+use crate::config::{BigQueryConfig, Login, Secret, parse_deadline};
 use crate::source::Priority;
 
 /// `BigQuery`'s own endpoint, which needs no mention.
@@ -21,16 +22,21 @@ const GOOGLE: &str = "https://bigquery.googleapis.com";
 pub(super) fn big_query(json: &[u8], secure: &HashMap<String, String>) -> Result<BigQueryConfig> {
     let object = object(json)?;
     let keys = Keys::new(&object, "jsonData.");
-    refuse_impersonation(keys)?;
     let endpoint = keys.text("serviceEndpoint")?.map(base_url).filter(|url| url != GOOGLE);
     let storage_endpoint = keys.text("storageEndpoint")?.map(base_url);
-    let project = keys.text("flatRateProject")?.or(keys.text("defaultProject")?);
+    let default_project = keys.text("defaultProject")?;
+    let paying_project = keys.text("flatRateProject")?;
+    let project = paying_project.or(default_project);
     let login = login(keys, secure, endpoint.is_some(), project.is_some())?;
+    if project.is_none() && !knows_its_project(&login) {
+        return Err(missing(&["jsonData.defaultProject"]));
+    }
     // A stand-in for the REST API alone has no Storage Read API beside it.
     let reads_storage = endpoint.is_none() || storage_endpoint.is_some();
     Ok(BigQueryConfig {
         login,
-        project: project.ok_or_else(|| missing(&["jsonData.defaultProject"]))?.to_owned(),
+        project: project.unwrap_or_default().to_owned(),
+        data_project: default_project.filter(|_| paying_project.is_some()).map(str::to_owned),
         location: keys.text("processingLocation")?.map(str::to_owned),
         endpoint,
         storage_endpoint,
@@ -38,7 +44,40 @@ pub(super) fn big_query(json: &[u8], secure: &HashMap<String, String>) -> Result
         priority: priority(keys.text("queryPriority")?)?,
         storage_read_above_rows: reads_storage.then_some(BigQueryConfig::STORAGE_READ_ABOVE_ROWS),
         job_timeout: None,
+        deadline: deadline(keys)?,
+        allowed_datasets: allowed_datasets(keys)?,
     })
+}
+
+/// Whether the project may be left out, as the official plugin does on Google's machines.
+fn knows_its_project(login: &Login) -> bool {
+    match login {
+        Login::ApplicationDefault | Login::KeyFile(_) => true,
+        Login::Impersonated { login, .. } => knows_its_project(login),
+        _ => false,
+    }
+}
+
+/// Seconds, or a text such as `90s` or `5m`; zero and nothing leave the default.
+fn deadline(keys: Keys<'_>) -> Result<Option<Duration>> {
+    const KEY: &str = "queryTimeout";
+    let text = match keys.value(KEY) {
+        Some(Value::String(text)) if text.trim().parse::<u64>().is_err() => text.trim(),
+        _ => match keys.natural(KEY)?.filter(|seconds| *seconds > 0) {
+            Some(seconds) => &format!("{seconds}s"),
+            None => "",
+        },
+    };
+    if text.is_empty() {
+        return Ok(None);
+    }
+    parse_deadline(text).map(Some).map_err(|error| error.context("jsonData.queryTimeout"))
+}
+
+fn allowed_datasets(keys: Keys<'_>) -> Result<Option<Vec<String>>> {
+    let additional = keys.text("additionalAllowedDatasets")?.unwrap_or_default();
+    let names = additional.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned);
+    Ok(keys.flag("restrictToAccessibleDatasets")?.then(|| names.collect()))
 }
 
 fn object(json: &[u8]) -> Result<Map<String, Value>> {
@@ -53,18 +92,31 @@ fn object(json: &[u8]) -> Result<Map<String, Value>> {
     }
 }
 
-/// Running queries as somebody else than the settings say would be worse than not running them.
-fn refuse_impersonation(keys: Keys<'_>) -> Result<()> {
-    if keys.flag("usingImpersonation")? {
-        return Err(Error::invalid(
-            "jsonData.usingImpersonation: impersonation is not supported; log in as the account itself",
-        ));
+/// Who logs in, and in whose name it acts.
+fn login(keys: Keys<'_>, secure: &HashMap<String, String>, has_endpoint: bool, has_project: bool) -> Result<Login> {
+    let login = own_login(keys, secure, has_endpoint, has_project)?;
+    if !keys.flag("usingImpersonation")? {
+        return Ok(login);
     }
-    Ok(())
+    let service_account = keys.text("serviceAccountToImpersonate")?;
+    impersonated(keys, login, service_account.ok_or_else(|| missing(&["jsonData.serviceAccountToImpersonate"]))?)
 }
 
-fn login(keys: Keys<'_>, secure: &HashMap<String, String>, has_endpoint: bool, has_project: bool) -> Result<Login> {
+fn impersonated(keys: Keys<'_>, login: Login, service_account: &str) -> Result<Login> {
+    Ok(Login::Impersonated {
+        login: Box::new(login),
+        service_account: service_account.to_owned(),
+        endpoint: keys.text("iamCredentialsEndpoint")?.map(str::to_owned),
+    })
+}
+
+fn own_login(keys: Keys<'_>, secure: &HashMap<String, String>, has_endpoint: bool, has_project: bool) -> Result<Login> {
+    // What Grafana forwards beats the settings' own login, as in the official plugin.
+    let forwards = keys.flag("oauthPassThru")?;
     match keys.text("authenticationType")?.unwrap_or("jwt") {
+        "workloadIdentityFederation" => federated(keys),
+        "forwardOAuthIdentity" => Ok(Login::Forwarded),
+        "jwt" | "gce" if forwards => Ok(Login::Forwarded),
         "jwt" => service_account(keys, secure, has_project),
         "gce" => Ok(Login::ApplicationDefault),
         "none" if has_endpoint => Ok(Login::Anonymous),
@@ -72,8 +124,27 @@ fn login(keys: Keys<'_>, secure: &HashMap<String, String>, has_endpoint: bool, h
             "jsonData.authenticationType: \"none\" is for a local stand-in; give jsonData.serviceEndpoint",
         )),
         other => Err(Error::invalid(format!(
-            "jsonData.authenticationType: {other:?} is not supported; give jwt, gce, or none for a local stand-in"
+            "jsonData.authenticationType: {other:?} is not supported; give jwt, gce, forwardOAuthIdentity, \
+             workloadIdentityFederation, or none for a local stand-in"
         ))),
+    }
+}
+
+/// Federation of the machine, by a credentials file, or of each caller, by a provider.
+fn federated(keys: Keys<'_>) -> Result<Login> {
+    match (keys.text("privateKeyPath")?, keys.text("workloadIdentityPoolProvider")?) {
+        (Some(path), _) => Ok(Login::KeyFile(path.into())),
+        (None, Some(provider)) => {
+            let token_uri = keys.text("securityTokenUri")?.map(str::to_owned);
+            let login = Login::Exchanged { provider: provider.to_owned(), token_uri };
+            match keys.text("wifServiceAccountEmail")? {
+                Some(service_account) => impersonated(keys, login, service_account),
+                None => Ok(login),
+            }
+        }
+        (None, None) => Err(missing(&[
+            "jsonData.privateKeyPath (of a credentials file) or jsonData.workloadIdentityPoolProvider (for the logins of users)",
+        ])),
     }
 }
 
@@ -164,6 +235,11 @@ mod tests {
             "queryPriority": "batch",
             "oauthPassThru": false,
             "usingImpersonation": false,
+            "serviceAccountToImpersonate": "unused@p.iam.gserviceaccount.com",
+            "restrictToAccessibleDatasets": true,
+            "additionalAllowedDatasets": "bigquery-public-data.samples, sales,",
+            "queryTimeout": 120,
+            "sendUsageData": true,
         });
         let config = read(&json, &[("privateKey", PEM)]).unwrap();
         let expected = BigQueryConfig {
@@ -173,6 +249,7 @@ mod tests {
                 token_uri: "https://oauth2.googleapis.com/token".into(),
             },
             project: "p".into(),
+            data_project: None,
             location: Some("EU".into()),
             endpoint: None,
             storage_endpoint: None,
@@ -180,6 +257,8 @@ mod tests {
             priority: Priority::Batch,
             storage_read_above_rows: Some(BigQueryConfig::STORAGE_READ_ABOVE_ROWS),
             job_timeout: None,
+            deadline: Some(Duration::from_mins(2)),
+            allowed_datasets: Some(vec!["bigquery-public-data.samples".into(), "sales".into()]),
         };
         assert_eq!(config, expected);
     }
@@ -207,12 +286,19 @@ mod tests {
         check(json!({}), "lack jsonData.clientEmail, jsonData.tokenUri, jsonData.defaultProject");
         check(with(jwt(), "tokenUri", json!("")), "lack jsonData.tokenUri");
         check(with(jwt(), "defaultProject", json!(null)), "lack jsonData.defaultProject");
-        check(json!({"authenticationType": "gce"}), "lack jsonData.defaultProject");
+        check(json!({"authenticationType": "forwardOAuthIdentity"}), "lack jsonData.defaultProject");
+        check(json!({"authenticationType": "workloadIdentityFederation"}), "lack jsonData.privateKeyPath");
         check(with(jwt(), "MaxBytesBilled", json!("lots")), "jsonData.MaxBytesBilled");
         check(with(jwt(), "queryPriority", json!("high")), "jsonData.queryPriority");
         check(with(jwt(), "clientEmail", json!(7)), "jsonData.clientEmail is a number");
-        check(with(jwt(), "usingImpersonation", json!(true)), "jsonData.usingImpersonation");
-        check(with(jwt(), "authenticationType", json!("forwardOAuthIdentity")), "forwardOAuthIdentity");
+        check(with(jwt(), "usingImpersonation", json!(true)), "lack jsonData.serviceAccountToImpersonate");
+        check(with(jwt(), "usingImpersonation", json!("yes")), "jsonData.usingImpersonation is a text");
+        check(with(jwt(), "authenticationType", json!("password")), "forwardOAuthIdentity");
+        check(with(jwt(), "restrictToAccessibleDatasets", json!(1)), "jsonData.restrictToAccessibleDatasets");
+        check(with(jwt(), "additionalAllowedDatasets", json!([])), "jsonData.additionalAllowedDatasets");
+        check(with(jwt(), "queryTimeout", json!("soon")), "jsonData.queryTimeout: \"soon\"");
+        check(with(jwt(), "queryTimeout", json!(3601)), "jsonData.queryTimeout: \"3601s\" is too long");
+        check(with(jwt(), "queryTimeout", json!(-1)), "jsonData.queryTimeout: -1");
         check(with(jwt(), "authenticationType", json!("none")), "jsonData.serviceEndpoint");
         assert!(read(&jwt(), &[]).unwrap_err().message().contains("lack secureJsonData.privateKey"));
         assert!(big_query(b"[]", &HashMap::new()).is_err());
@@ -238,7 +324,65 @@ mod tests {
     #[test]
     fn jobs_run_in_the_flat_rate_project_where_there_is_one() {
         let config = read(&with(jwt(), "flatRateProject", json!("paid")), &[("privateKey", PEM)]).unwrap();
-        assert_eq!(config.project, "paid");
+        assert_eq!((config.project.as_str(), config.data_project.as_deref()), ("paid", Some("p")));
+    }
+
+    #[test]
+    fn callers_wait_as_long_as_the_settings_say() {
+        let check = |value: Value, expected: Option<u64>| {
+            let config = read(&with(jwt(), "queryTimeout", value.clone()), &[("privateKey", PEM)]).unwrap();
+            assert_eq!(config.deadline, expected.map(Duration::from_secs), "{value}");
+        };
+        check(json!(null), None);
+        check(json!(""), None);
+        check(json!(0), None);
+        check(json!(90), Some(90));
+        check(json!("90"), Some(90));
+        check(json!("90s"), Some(90));
+        check(json!("5m"), Some(300));
+        check(json!("1h"), Some(3600));
+    }
+
+    #[test]
+    fn logins_are_those_of_the_official_plugin() {
+        let check = |json: Value, expected: Login| {
+            assert_eq!(read(&json, &[("privateKey", PEM)]).unwrap().login, expected, "{json}");
+        };
+        let key = Login::ServiceAccount {
+            client_email: "grafana@p.iam.gserviceaccount.com".into(),
+            private_key: Secret(PEM.into()),
+            token_uri: "https://oauth2.googleapis.com/token".into(),
+        };
+        let impersonated = |login: &Login, endpoint: Option<&str>| Login::Impersonated {
+            login: Box::new(login.clone()),
+            service_account: "bq@p.iam.gserviceaccount.com".into(),
+            endpoint: endpoint.map(str::to_owned),
+        };
+        let impersonating = |json: Value| {
+            let json = with(json, "usingImpersonation", json!(true));
+            with(json, "serviceAccountToImpersonate", json!("bq@p.iam.gserviceaccount.com"))
+        };
+        let typed = |name: &str| json!({"authenticationType": name, "defaultProject": "p"});
+        check(jwt(), key.clone());
+        check(impersonating(jwt()), impersonated(&key, None));
+        check(typed("gce"), Login::ApplicationDefault);
+        check(json!({"authenticationType": "gce"}), Login::ApplicationDefault);
+        let gce = impersonating(typed("gce"));
+        check(gce.clone(), impersonated(&Login::ApplicationDefault, None));
+        let elsewhere = with(gce, "iamCredentialsEndpoint", json!("http://127.0.0.1:1"));
+        check(elsewhere, impersonated(&Login::ApplicationDefault, Some("http://127.0.0.1:1")));
+        check(typed("forwardOAuthIdentity"), Login::Forwarded);
+        check(with(typed("forwardOAuthIdentity"), "oauthPassThru", json!(true)), Login::Forwarded);
+        check(with(jwt(), "oauthPassThru", json!(true)), Login::Forwarded);
+        let federation = typed("workloadIdentityFederation");
+        let file = with(federation.clone(), "privateKeyPath", json!("/etc/federation.json"));
+        check(file, Login::KeyFile("/etc/federation.json".into()));
+        let provider = "projects/1/locations/global/workloadIdentityPools/w/providers/g";
+        let exchanged = Login::Exchanged { provider: provider.into(), token_uri: None };
+        let federation = with(federation, "workloadIdentityPoolProvider", json!(provider));
+        check(federation.clone(), exchanged.clone());
+        let acting = with(federation, "wifServiceAccountEmail", json!("bq@p.iam.gserviceaccount.com"));
+        check(acting, impersonated(&exchanged, None));
     }
 
     #[test]

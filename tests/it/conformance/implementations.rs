@@ -40,6 +40,7 @@ pub(crate) fn config(rest_url: String, storage_url: String, storage_read_above_r
     BigQueryConfig {
         login: Login::Anonymous,
         project: PROJECT.to_owned(),
+        data_project: None,
         location: None,
         endpoint: Some(rest_url),
         storage_endpoint: Some(storage_url),
@@ -47,6 +48,8 @@ pub(crate) fn config(rest_url: String, storage_url: String, storage_read_above_r
         priority: Priority::Interactive,
         storage_read_above_rows,
         job_timeout: None,
+        deadline: None,
+        allowed_datasets: None,
     }
 }
 
