@@ -78,7 +78,8 @@ pub enum LoginRefused {
     Machine,
     /// IAM, asked to let one account act as another.
     #[error(
-        "check the address of the service account to impersonate, that it is enabled, that the login has the role Service          Account Token Creator on it, and that its project has the IAM Service Account Credentials API enabled"
+        "check the address of the service account to impersonate, that it is enabled, that the login has the role \
+         Service Account Token Creator on it, and that its project has the IAM Service Account Credentials API enabled"
     )]
     Impersonation,
     /// The security token service.

@@ -34,12 +34,16 @@ struct Bench {
 }
 
 fn bench() -> Bench {
+    bench_of(EngineSettings::default())
+}
+
+fn bench_of(settings: EngineSettings) -> Bench {
     let number = |_: &Job, number: usize| Ok(one_row(number.try_into().unwrap()));
     let source = Arc::new(Scripted::new(number).reading(5).taking(Duration::from_secs(1)).gating(|_| true));
     source.gate.add_permits(OPEN);
     let clock = Arc::new(ManualClock::new(at("2024-01-02T12:00:00Z")));
     let mut app = App::new(StoreSettings::of(1 << 20), Arc::clone(&clock) as Arc<dyn Clock>, App::GRACE);
-    let engine = app.add_source("only", Arc::clone(&source) as Arc<dyn Source>, EngineSettings::default());
+    let engine = app.add_source("only", Arc::clone(&source) as Arc<dyn Source>, settings);
     Bench { engine, source, clock }
 }
 
@@ -142,6 +146,24 @@ async fn a_job_slower_than_its_deadline_ends_and_is_stored_for_whoever_asks_agai
     bench.engine.answer(&impatient, Door::Export).await.unwrap_err();
     tokio::time::sleep(LINGER + App::GRACE * 2).await;
     assert_eq!(bench.source.cancelled(), 1, "not for ever");
+}
+
+#[tokio::test(start_paused = true)]
+async fn callers_wait_as_long_as_they_say_or_their_source_or_a_minute() {
+    let check = async |source: Option<u64>, caller: Option<u64>, expected: u64| {
+        let deadline = source.map(Duration::from_secs);
+        let bench = bench_of(EngineSettings { deadline, ..EngineSettings::default() });
+        bench.hold();
+        let began = tokio::time::Instant::now();
+        let query = Query { deadline: caller.map(Duration::from_secs), ..query() };
+        let error = bench.engine.answer(&query, Door::Grafana).await.unwrap_err();
+        assert_eq!(error.kind(), Kind::Timeout);
+        assert!(error.message().contains(&format!("within {expected} s")), "{error}");
+        assert_eq!(began.elapsed().as_secs(), expected);
+    };
+    check(None, None, 60).await;
+    check(Some(300), None, 300).await;
+    check(Some(300), Some(5), 5).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -328,6 +328,28 @@ mod tests {
     }
 
     #[test]
+    fn data_sources_share_answers_only_where_both_may_give_them() {
+        let scope = |changes: &[(&str, Value)]| {
+            let json = changes.iter().fold(jwt(), |json, (key, value)| with(json, key, value.clone()));
+            read(&json, &[("privateKey", PEM)]).unwrap().scope()
+        };
+        let plain = scope(&[]);
+        let restricted = ("restrictToAccessibleDatasets", json!(true));
+        let additional = |names: &str| ("additionalAllowedDatasets", json!(names));
+        assert_eq!(scope(&[("queryTimeout", json!(5)), additional("unused.while_nothing_is_restricted")]), plain);
+        let scopes = [
+            plain,
+            scope(&[restricted.clone()]),
+            scope(&[restricted.clone(), additional("a.b")]),
+            scope(&[restricted, additional("a.c")]),
+            scope(&[("flatRateProject", json!("paid"))]),
+        ];
+        for (at, one) in scopes.iter().enumerate() {
+            assert!(!scopes[at + 1..].contains(one), "{one:?}");
+        }
+    }
+
+    #[test]
     fn callers_wait_as_long_as_the_settings_say() {
         let check = |value: Value, expected: Option<u64>| {
             let config = read(&with(jwt(), "queryTimeout", value.clone()), &[("privateKey", PEM)]).unwrap();

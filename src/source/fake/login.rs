@@ -5,7 +5,9 @@
 use std::collections::HashMap;
 
 use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::alphabet::URL_SAFE;
+use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use weir_plan::Timestamp;
@@ -18,6 +20,12 @@ const GRANT: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 /// Longest life of an assertion and of a token, in seconds.
 /// Source: <https://developers.google.com/identity/protocols/oauth2/service-account>.
 pub(super) const LIFE_SECS: i64 = 3600;
+
+/// RFC 7515 wants no padding; Google takes it from the clients that put it there, such as `yup_oauth2`.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &URL_SAFE,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
 
 /// Whom tokens were given to, and until when.
 #[derive(Default)]
@@ -102,7 +110,7 @@ fn issuer(assertion: &str) -> Result<String, String> {
     if header["alg"] != "RS256" {
         return Err(format!("its algorithm is {}, not RS256", header["alg"]));
     }
-    match URL_SAFE_NO_PAD.decode(signature) {
+    match BASE64.decode(signature) {
         Ok(signature) if signature.len() >= 256 => {}
         _ => return Err("its signature is not that of an RSA key of 2048 bits or more".to_owned()),
     }
@@ -127,12 +135,13 @@ fn issuer(assertion: &str) -> Result<String, String> {
 
 /// A part of a JWT.
 pub(super) fn decode(part: &str) -> Option<Value> {
-    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).ok()?).ok()
+    serde_json::from_slice(&BASE64.decode(part).ok()?).ok()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
     fn jwt(header: &Value, claims: &Value) -> String {
         let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());

@@ -32,7 +32,7 @@ impl Fetch for Key {
         let expires_at = token
             .expiration_time()
             .map_or(asked_at, |time| Timestamp::saturating(time.unix_timestamp().saturating_mul(1_000_000)));
-        let token = token.token().ok_or_else(|| Error::new(Kind::Unavailable, "no token for BigQuery"))?;
+        let token = token.token().ok_or_else(|| explained(oauth::Error::MissingAccessToken))?;
         Ok(Fetched { token: Secret(token.to_owned()), expires_at })
     }
 }
@@ -47,7 +47,7 @@ fn explained(error: oauth::Error) -> Error {
             let message = "cannot reach the endpoint that gives tokens for BigQuery (the key's token_uri)";
             Error::new(Kind::Unavailable, message).with_source(error)
         }
-        error @ oauth::Error::JSONError(_) => {
+        error @ (oauth::Error::JSONError(_) | oauth::Error::MissingAccessToken) => {
             let message =
                 "the endpoint that gives tokens for BigQuery answered with something else; check the token URI";
             Error::new(Kind::Unavailable, message).with_source(error)
