@@ -71,7 +71,7 @@ impl App {
         match source {
             SourceConfig::BigQuery(config) => {
                 let deadline = config.deadline.or(Some(deadline));
-                let engine = self.connect(&BigQueryConfig { deadline, ..config.clone() }).await?;
+                let engine = self.connect(&BigQueryConfig { deadline, ..BigQueryConfig::clone(config) }).await?;
                 self.sources.insert(name.to_owned(), engine);
             }
             SourceConfig::Embedded(folder) => {

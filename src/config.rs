@@ -55,7 +55,7 @@ impl Default for Config {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SourceConfig {
     /// A `BigQuery` project.
-    BigQuery(BigQueryConfig),
+    BigQuery(Box<BigQueryConfig>),
     /// A folder of Parquet, CSV or Arrow files as tables.
     Embedded(PathBuf),
 }

@@ -137,7 +137,7 @@ fn at(place: &str) -> impl Fn(Error) -> Error {
 fn source(mut table: Table, folder: &Path) -> Result<SourceConfig> {
     let kind = table.remove("kind");
     match kind.as_ref().and_then(Value::as_str) {
-        Some("bigquery") => Ok(SourceConfig::BigQuery(bigquery(decode(table)?, folder)?)),
+        Some("bigquery") => Ok(SourceConfig::BigQuery(Box::new(bigquery(decode(table)?, folder)?))),
         Some("embedded") => Ok(SourceConfig::Embedded(folder.join(decode::<Embedded>(table)?.folder))),
         Some(other) => Err(Error::invalid(format!("kind {other:?} is none of bigquery, embedded"))),
         None => Err(Error::invalid("kind is missing; give bigquery or embedded")),
@@ -289,7 +289,7 @@ mod tests {
             deadline: Some(Duration::from_mins(3)),
             allowed_datasets: Some(vec!["bigquery-public-data.samples".into()]),
         };
-        assert_eq!(config.sources["prod"], SourceConfig::BigQuery(expected));
+        assert_eq!(config.sources["prod"], SourceConfig::BigQuery(Box::new(expected)));
     }
 
     #[test]

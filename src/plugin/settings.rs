@@ -339,7 +339,7 @@ mod tests {
         assert_eq!(scope(&[("queryTimeout", json!(5)), additional("unused.while_nothing_is_restricted")]), plain);
         let scopes = [
             plain,
-            scope(&[restricted.clone()]),
+            scope(std::slice::from_ref(&restricted)),
             scope(&[restricted.clone(), additional("a.b")]),
             scope(&[restricted, additional("a.c")]),
             scope(&[("flatRateProject", json!("paid"))]),

@@ -64,6 +64,7 @@ impl Limited {
     }
 
     /// The same limits, together with this source, round another one: the project behind another login.
+    #[must_use]
     pub fn round(&self, source: Arc<dyn Source>) -> Self {
         Self {
             source,

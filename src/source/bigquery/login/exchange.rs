@@ -156,7 +156,7 @@ impl Subject {
     async fn token(&self, whose: Whose) -> Result<Secret> {
         let (bytes, form) = match self {
             Self::Caller(caller) => return caller.required(ForwardedToken::Id),
-            Self::File(path, form) => (tokio::fs::read(path).await.map_err(|error| unreadable(path, error))?, form),
+            Self::File(path, form) => (tokio::fs::read(path).await.map_err(|error| unreadable(path, &error))?, form),
             Self::Address(endpoint, headers, form) => {
                 (endpoint.bytes(endpoint.get().headers(headers.clone()), whose, "").await?.into(), form)
             }
@@ -172,7 +172,7 @@ impl Subject {
     }
 }
 
-fn unreadable(path: &Path, error: std::io::Error) -> Error {
+fn unreadable(path: &Path, error: &std::io::Error) -> Error {
     let message = format!("cannot read the subject token in {}: {error}", path.display());
     Error::new(Kind::Unavailable, message).with_source(LoginRefused::Subject)
 }
