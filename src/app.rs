@@ -1,6 +1,8 @@
 //! The composition root: the one place where clock, store, sources and engines are put together,
 //! by the program and by the tests alike.
 
+mod connected;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +12,8 @@ use parking_lot::Mutex;
 use tokio::sync::OnceCell;
 use weir_plan::{Error, Result};
 
+pub use self::connected::Caller;
+use self::connected::Connected;
 use crate::cache::{Store, StoreSettings};
 use crate::clock::Clock;
 use crate::config::{BigQueryConfig, Config, SourceConfig};
@@ -17,7 +21,6 @@ use crate::engine::{Engine, EngineSettings, Shared};
 use crate::flight::Flights;
 use crate::metrics::Metrics;
 use crate::source::Source;
-use crate::source::bigquery::BigQuery;
 use crate::source::embedded::Embedded;
 use crate::source::limited::{Limited, Limits};
 
@@ -28,10 +31,10 @@ pub struct App {
     instances: Mutex<HashMap<String, Instance>>,
 }
 
-/// A Grafana data source: its settings' version, and its engine once it is made.
+/// A Grafana data source: its settings' version, and its project once it is connected.
 struct Instance {
     version: i64,
-    engine: Arc<OnceCell<Arc<Engine>>>,
+    connected: Arc<OnceCell<Connected>>,
 }
 
 impl App {
@@ -57,21 +60,25 @@ impl App {
     pub async fn build(config: &Config, clock: Arc<dyn Clock>) -> Result<Self> {
         let mut app = Self::new(StoreSettings::of(config.cache_capacity), clock, Self::GRACE);
         for (name, source) in &config.sources {
-            app.add_configured(name, source).await.map_err(|error| error.context(format_args!("source {name}")))?;
+            app.add_configured(name, source, config.deadline)
+                .await
+                .map_err(|error| error.context(format_args!("source {name}")))?;
         }
         Ok(app)
     }
 
-    async fn add_configured(&mut self, name: &str, source: &SourceConfig) -> Result<()> {
+    async fn add_configured(&mut self, name: &str, source: &SourceConfig, deadline: Duration) -> Result<()> {
         match source {
             SourceConfig::BigQuery(config) => {
-                let engine = self.connect(config).await?;
+                let deadline = config.deadline.or(Some(deadline));
+                let engine = self.connect(&BigQueryConfig { deadline, ..BigQueryConfig::clone(config) }).await?;
                 self.sources.insert(name.to_owned(), engine);
             }
             SourceConfig::Embedded(folder) => {
                 let source = Embedded::of_folder(folder, Arc::clone(&self.shared.clock))?;
                 let source = Limited::new(Arc::new(source), Limits::default());
-                self.add_source(name, Arc::new(source), EngineSettings::default());
+                let settings = EngineSettings { deadline: Some(deadline), ..EngineSettings::default() };
+                self.add_source(name, Arc::new(source), settings);
             }
         }
         Ok(())
@@ -104,15 +111,19 @@ impl App {
         Ok(Arc::clone(engine))
     }
 
-    /// The engine of a Grafana data source, made by its first request and again when its settings
-    /// change.
+    /// The engine of a Grafana data source for a caller, made by its first request and again when its
+    /// settings change. Where callers' logins are forwarded, each has an engine of its own.
     ///
     /// # Errors
-    /// Those of `config` and of [`BigQuery::connect`]; a failed one is tried again by the next request.
+    /// Those of `config` and of [`BigQuery::connect_at`]; a failed one is tried again by the next
+    /// request. `Unauthenticated` if the caller lacks the token that is forwarded.
+    ///
+    /// [`BigQuery::connect_at`]: crate::source::bigquery::BigQuery::connect_at
     pub async fn instance(
         &self,
         uid: &str,
         version: i64,
+        caller: &Caller,
         config: impl FnOnce() -> Result<BigQueryConfig>,
     ) -> Result<Arc<Engine>> {
         let cell = {
@@ -121,24 +132,20 @@ impl App {
             if instance.version != version {
                 *instance = Instance::new(version);
             }
-            Arc::clone(&instance.engine)
+            Arc::clone(&instance.connected)
         };
-        cell.get_or_try_init(|| async { self.connect(&config()?).await }).await.cloned()
+        let connected = cell.get_or_try_init(|| async { Connected::new(&config()?, &self.shared).await }).await?;
+        connected.engine(uid, caller, &self.shared)
     }
 
     /// An engine over `BigQuery`, with limits and retries.
     ///
     /// # Errors
-    /// Those of [`BigQuery::connect`].
+    /// Those of [`BigQuery::connect_at`].
+    ///
+    /// [`BigQuery::connect_at`]: crate::source::bigquery::BigQuery::connect_at
     pub async fn connect(&self, config: &BigQueryConfig) -> Result<Arc<Engine>> {
-        let source = Limited::new(Arc::new(BigQuery::connect(config).await?), Limits::default());
-        let settings = EngineSettings {
-            maximum_bytes_billed: config.maximum_bytes_billed,
-            priority: config.priority,
-            job_timeout: config.job_timeout,
-            price: config.price.clone(),
-        };
-        Ok(Engine::new(Arc::new(source), settings, self.shared.clone()))
+        Ok(Arc::clone(Connected::new(config, &self.shared).await?.own()))
     }
 
     /// The names of the export API's sources, sorted.
@@ -148,8 +155,12 @@ impl App {
 
     /// Ends every fetch of every engine, and waits until their jobs' cancellations have been sent.
     pub async fn stop(&self) {
-        let instances: Vec<_> =
-            self.instances.lock().values().filter_map(|instance| instance.engine.get().cloned()).collect();
+        let instances: Vec<_> = self
+            .instances
+            .lock()
+            .values()
+            .filter_map(|instance| Some(Arc::clone(instance.connected.get()?.own())))
+            .collect();
         self.shared.flights.abort_all().await;
         join_all(self.sources.values().chain(&instances).map(|engine| engine.source().settled())).await;
     }
@@ -167,6 +178,6 @@ impl App {
 
 impl Instance {
     fn new(version: i64) -> Self {
-        Self { version, engine: Arc::default() }
+        Self { version, connected: Arc::default() }
     }
 }

@@ -109,7 +109,7 @@ pub async fn serve(options: ServeOptions, environment: Environment) -> Result<()
     let allow_anonymous = options.allow_anonymous || config.allow_anonymous;
     let listener = bind(&listen, allow_anonymous).await?;
     let app = Arc::new(App::build(&config, Arc::new(SystemClock)).await?);
-    let settings = ExportSettings { deadline: config.deadline, local_only: !allow_anonymous, ..Default::default() };
+    let settings = ExportSettings { local_only: !allow_anonymous, ..Default::default() };
     process::serve_until_signal(app, listener, settings).await
 }
 

@@ -10,12 +10,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
-use weir_plan::{Price, Query};
+use weir_plan::{Price, Query, Scope};
 
 use crate::source::Priority;
 
 pub use environment::{Environment, Host};
-pub use units::{parse_bytes, parse_duration};
+pub use units::{parse_bytes, parse_deadline, parse_duration};
 
 /// The whole configuration. Its file is described in README.md, "Configuration reference".
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub struct Config {
     pub listen: Option<String>,
     /// Whether the export API may be reached from other machines without a login.
     pub allow_anonymous: bool,
-    /// The deadline of export requests that name none.
+    /// The deadline of queries that name none, over sources that name none.
     pub deadline: Duration,
     /// Bytes of the cache.
     pub cache_capacity: u64,
@@ -96,12 +96,52 @@ pub enum Login {
         /// Where tokens are fetched.
         token_uri: String,
     },
-    /// A service-account key in a JSON file.
+    /// A credentials file in JSON: a service account's key, a user's, or one of workload identity
+    /// federation or impersonation, as Google's tools write them.
     KeyFile(PathBuf),
     /// Application-default credentials: the file of [`application_default_file`], else the metadata server.
     ApplicationDefault,
     /// No login, for a local stand-in; refused for Google's own endpoint.
     Anonymous,
+    /// The access token of each caller, which arrives with its requests.
+    Forwarded,
+    /// The ID token of each caller, exchanged for an access token by workload identity federation.
+    Exchanged {
+        /// `projects/NUMBER/locations/global/workloadIdentityPools/POOL/providers/PROVIDER`.
+        provider: String,
+        /// Where tokens are exchanged, in place of Google's security token service.
+        token_uri: Option<String>,
+    },
+    /// A service account in whose name a login may act.
+    Impersonated {
+        /// The login that may.
+        login: Box<Login>,
+        /// The service account's address.
+        service_account: String,
+        /// Base URL in place of `https://iamcredentials.googleapis.com`.
+        endpoint: Option<String>,
+    },
+}
+
+/// A token that Grafana forwards with the requests of a signed-in user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ForwardedToken {
+    /// The access token, in `Authorization`.
+    Access,
+    /// The ID token, in `X-Id-Token`.
+    Id,
+}
+
+impl Login {
+    /// Which token of its caller a login lives on; `None` for a login of our own.
+    pub fn forwarded(&self) -> Option<ForwardedToken> {
+        match self {
+            Self::Forwarded => Some(ForwardedToken::Access),
+            Self::Exchanged { .. } => Some(ForwardedToken::Id),
+            Self::Impersonated { login, .. } => login.forwarded(),
+            Self::ServiceAccount { .. } | Self::KeyFile(_) | Self::ApplicationDefault | Self::Anonymous => None,
+        }
+    }
 }
 
 /// A `BigQuery` project to query, from a file or from a Grafana data source's settings.
@@ -109,8 +149,10 @@ pub enum Login {
 pub struct BigQueryConfig {
     /// Login.
     pub login: Login,
-    /// Project that jobs run in.
+    /// Project that jobs run in; where it is empty, the project of the login.
     pub project: String,
+    /// Project of dataset names without one; `None` means `project`.
+    pub data_project: Option<String>,
     /// Default location of jobs.
     pub location: Option<String>,
     /// Base URL in place of `https://bigquery.googleapis.com`, without `/bigquery/v2`.
@@ -127,12 +169,26 @@ pub struct BigQueryConfig {
     pub job_timeout: Option<Duration>,
     /// What a TiB on the bill costs.
     pub price: Price,
+    /// How long callers wait that do not say.
+    pub deadline: Option<Duration>,
+    /// Restricts queries to the projects that the login can list and to these datasets (`project.dataset`,
+    /// or `dataset` in the data project); `None` leaves it to `BigQuery`'s own permissions.
+    pub allowed_datasets: Option<Vec<String>>,
 }
 
 impl BigQueryConfig {
     /// Answers of more rows than this are read through the Storage Read API by default: a JSON page
     /// is decoded at about 1 µs a row, an Arrow read session costs two more round trips.
     pub const STORAGE_READ_ABOVE_ROWS: u64 = 50_000;
+
+    /// What answers depend on beyond who asks where: sources that differ in it must share none.
+    pub fn scope(&self) -> Scope {
+        let data_project = self.data_project.as_ref().filter(|project| **project != self.project);
+        match (data_project, &self.allowed_datasets) {
+            (None, None) => Scope::default(),
+            (data_project, allowed) => Scope(serde_json::json!([data_project, allowed]).to_string()),
+        }
+    }
 }
 
 /// The file of application-default credentials: the one that `GOOGLE_APPLICATION_CREDENTIALS` names,
@@ -143,4 +199,10 @@ pub fn application_default_file() -> Option<PathBuf> {
     }
     let file = PathBuf::from(std::env::var_os("HOME")?).join(".config/gcloud/application_default_credentials.json");
     file.is_file().then_some(file)
+}
+
+/// Host of the metadata server, which `GCE_METADATA_HOST` may name, as it does for Google's own clients.
+pub fn metadata_host() -> String {
+    let named = std::env::var("GCE_METADATA_HOST").ok().filter(|host| !host.trim().is_empty());
+    named.unwrap_or_else(|| "metadata.google.internal".to_owned())
 }

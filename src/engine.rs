@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::try_join_all;
-use weir_plan::{Error, Key, Kind, Mode, Plan, Price, Query, Result, Segment, Timestamp, plan};
+use weir_plan::{Error, Key, Kind, Mode, Plan, Price, Query, Result, Scope, Segment, Timestamp, plan};
 
 use crate::batches::Batches;
 use crate::cache::{Store, Stored};
@@ -39,9 +39,14 @@ pub struct Shared {
     pub flights: Arc<Flights<Key, Arc<Stored>>>,
 }
 
-/// How an engine sends its jobs.
+/// How an engine sends its jobs, and for whom.
 #[derive(Clone, Debug, Default)]
 pub struct EngineSettings {
+    /// What the source may answer beyond its identity, and to whom: engines whose scopes differ share
+    /// no answer and no job.
+    pub scope: Scope,
+    /// How long callers wait that do not say; `None` means [`Query::DEADLINE`].
+    pub deadline: Option<Duration>,
     /// Upper limit of billed bytes for each job.
     pub maximum_bytes_billed: Option<u64>,
     /// Priority of jobs.
@@ -94,7 +99,7 @@ impl Engine {
     /// `InvalidQuery` from planning; those of [`Source::run`]; `Timeout` after the query's deadline,
     /// while its job goes on for up to ten minutes more, so that the same query may join it.
     pub async fn answer(self: &Arc<Self>, query: &Query, door: Door) -> Result<Answer> {
-        let deadline = query.deadline;
+        let deadline = self.deadline(query);
         let answer = tokio::time::timeout(deadline, self.try_answer(query)).await.unwrap_or_else(|_| {
             self.leave_running(query);
             let seconds = deadline.as_secs();
@@ -104,6 +109,11 @@ impl Engine {
         });
         self.count(door, &answer);
         answer
+    }
+
+    /// How long the caller of a query waits.
+    pub fn deadline(&self, query: &Query) -> Duration {
+        query.deadline.or(self.settings.deadline).unwrap_or(Query::DEADLINE)
     }
 
     async fn try_answer(self: &Arc<Self>, query: &Query) -> Result<Answer> {
@@ -126,6 +136,7 @@ impl Engine {
     fn plan(&self, query: &Query, now: Timestamp) -> Result<Plan> {
         let context = plan::Context {
             source: self.identity.clone(),
+            scope: self.settings.scope.clone(),
             location: self.source.identity().location.clone(),
             generation: self.shared.store.generation(&self.identity),
             maximum_bytes_billed: self.settings.maximum_bytes_billed,

@@ -17,13 +17,11 @@ mod tests;
 mod writer;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::routing::{get, post};
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
-use weir_plan::Query;
 
 use crate::app::App;
 
@@ -32,8 +30,6 @@ pub use serve::{bind, serve};
 /// How the door behaves.
 #[derive(Clone, Debug)]
 pub struct ExportSettings {
-    /// The deadline of requests that name none.
-    pub deadline: Duration,
     /// Whether only this machine is served, so that requests under another host's name are refused.
     pub local_only: bool,
     /// Bytes of the largest request body.
@@ -45,7 +41,6 @@ pub struct ExportSettings {
 impl Default for ExportSettings {
     fn default() -> Self {
         Self {
-            deadline: Query::DEADLINE,
             local_only: true,
             // A SQL text is at most 1 MB for BigQuery: <https://cloud.google.com/bigquery/quotas#query_jobs>.
             largest_body: 1024 * 1024,

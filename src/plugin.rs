@@ -4,6 +4,7 @@
 //! generated services and nothing of its request handling, which writes decrypted settings into the
 //! log and lets one bad query fail a whole panel (plugin contract, "SDK defects").
 
+mod caller;
 mod controller;
 mod data;
 mod diagnostics;

@@ -95,6 +95,46 @@ pub struct Identity {
     pub location: Option<String>,
 }
 
+/// Who refused a login of ours: a cause of an error, and by its text what an administrator can check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LoginRefused {
+    /// The endpoint that gives tokens for a key.
+    #[error("check that the key is not revoked, that its account is enabled, the token URI, and this machine's clock")]
+    Key,
+    /// The metadata server.
+    #[error("check that this machine has a service account, with the scope for BigQuery")]
+    Machine,
+    /// IAM, asked to let one account act as another.
+    #[error(
+        "check the address of the service account to impersonate, that it is enabled, that the login has the role \
+         Service Account Token Creator on it, and that its project has the IAM Service Account Credentials API enabled"
+    )]
+    Impersonation,
+    /// The security token service.
+    #[error("check the workload identity pool and its provider, the audience, and who issued the subject token")]
+    Exchange,
+    /// Whoever holds the subject token.
+    #[error("check the credential_source of the credentials file, and that it can be read from here")]
+    Subject,
+    /// `BigQuery` itself.
+    #[error("check that the account is enabled and that its tokens are for BigQuery")]
+    BigQuery,
+}
+
+impl LoginRefused {
+    /// The refusal among the causes of an error.
+    pub fn of(error: &Error) -> Option<Self> {
+        let mut cause = std::error::Error::source(error);
+        while let Some(error) = cause {
+            if let Some(refused) = error.downcast_ref() {
+                return Some(*refused);
+            }
+            cause = error.source();
+        }
+        None
+    }
+}
+
 /// How urgently `BigQuery` runs a job.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]

@@ -169,7 +169,7 @@ async fn try_app_and_door(
         Some(listen) => {
             let listener = bind(listen, config.allow_anonymous).await?;
             let local_only = !config.allow_anonymous;
-            Some((listener, ExportSettings { deadline: config.deadline, local_only, stop, ..Default::default() }))
+            Some((listener, ExportSettings { local_only, stop, ..Default::default() }))
         }
     };
     Ok((Arc::new(App::build(config, Arc::new(SystemClock)).await?), door))

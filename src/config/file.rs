@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 use weir_plan::{Error, Kind, Price, Query, Result};
 
-use super::{BigQueryConfig, Config, Login, Secret, SourceConfig, parse_bytes, parse_duration};
+use super::{BigQueryConfig, Config, Login, Secret, SourceConfig, parse_bytes, parse_deadline, parse_duration};
 use crate::source::Priority;
 
 /// Where Google's service accounts fetch tokens.
@@ -55,12 +55,25 @@ struct BigQuery {
     storage_read_above_rows: Option<Value>,
     job_timeout: Option<String>,
     price_per_tib: Option<Value>,
+    deadline: Option<String>,
+    #[serde(default)]
+    restrict_to_accessible_datasets: bool,
+    #[serde(default)]
+    additional_allowed_datasets: Vec<String>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct KeyFile {
     key_file: PathBuf,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Impersonation {
+    impersonate: String,
+    with: Option<Value>,
+    endpoint: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -92,7 +105,7 @@ impl Config {
     /// `InvalidQuery` naming the key and what it takes.
     pub fn parse(text: &str, folder: &Path) -> Result<Self> {
         let file: File = toml::from_str(text).map_err(|error| at_line(text, &error))?;
-        let deadline = file.deadline.map(|text| parse_duration(&text)).transpose().map_err(at("deadline"))?;
+        let deadline = file.deadline.map(|text| parse_deadline(&text)).transpose().map_err(at("deadline"))?;
         let capacity = file.cache.capacity.map(|value| bytes(&value)).transpose().map_err(at("cache.capacity"))?;
         let sources = file.source.into_iter().map(|(name, table)| {
             let source = source(table, folder).map_err(at(&format!("[source.{name}]")))?;
@@ -139,12 +152,18 @@ fn decode<T: DeserializeOwned>(table: Table) -> Result<T> {
 fn bigquery(file: BigQuery, folder: &Path) -> Result<BigQueryConfig> {
     let timeout: Option<Duration> =
         file.job_timeout.map(|text| parse_duration(&text)).transpose().map_err(at("job_timeout"))?;
+    if !file.restrict_to_accessible_datasets && !file.additional_allowed_datasets.is_empty() {
+        return Err(Error::invalid(
+            "additional_allowed_datasets restricts nothing without restrict_to_accessible_datasets = true",
+        ));
+    }
     Ok(BigQueryConfig {
         login: file
             .login
             .map_or(Ok(Login::ApplicationDefault), |login| self::login(login, folder))
             .map_err(at("login"))?,
         project: file.project,
+        data_project: None,
         location: file.location,
         endpoint: file.endpoint,
         storage_endpoint: file.storage_endpoint,
@@ -166,6 +185,8 @@ fn bigquery(file: BigQuery, folder: &Path) -> Result<BigQueryConfig> {
         },
         job_timeout: timeout,
         price: file.price_per_tib.map_or(Ok(Price::default()), |value| price(&value)).map_err(at("price_per_tib"))?,
+        deadline: file.deadline.map(|text| parse_deadline(&text)).transpose().map_err(at("deadline"))?,
+        allowed_datasets: file.restrict_to_accessible_datasets.then_some(file.additional_allowed_datasets),
     })
 }
 
@@ -176,13 +197,19 @@ fn login(value: Value, folder: &Path) -> Result<Login> {
         Value::Table(table) if table.contains_key("key_file") => {
             Ok(Login::KeyFile(folder.join(decode::<KeyFile>(table)?.key_file)))
         }
+        Value::Table(table) if table.contains_key("impersonate") => {
+            let Impersonation { impersonate, with, endpoint } = decode(table)?;
+            let login = with.map_or(Ok(Login::ApplicationDefault), |with| login(with, folder)).map_err(at("with"))?;
+            Ok(Login::Impersonated { login: Box::new(login), service_account: impersonate, endpoint })
+        }
         Value::Table(table) => {
             let KeyFields { client_email, private_key, token_uri } = decode(table)?;
             let token_uri = token_uri.unwrap_or_else(|| TOKEN_URI.to_owned());
             Ok(Login::ServiceAccount { client_email, private_key, token_uri })
         }
         _ => Err(Error::invalid(
-            "give \"application-default\", \"anonymous\", { key_file = \"…\" } or { client_email = \"…\", private_key = \"…\" }",
+            "give \"application-default\", \"anonymous\", { key_file = \"…\" }, { client_email = \"…\", private_key = \"…\" } \
+             or { impersonate = \"…\" }",
         )),
     }
 }
@@ -245,6 +272,9 @@ mod tests {
             storage_read_above_rows = 7
             job_timeout = "5m"
             price_per_tib = "5.75 EUR"
+            deadline = "3m"
+            restrict_to_accessible_datasets = true
+            additional_allowed_datasets = ["bigquery-public-data.samples"]
             [source.local]
             kind = "embedded"
             folder = "/data"
@@ -259,6 +289,7 @@ mod tests {
         let expected = BigQueryConfig {
             login: Login::KeyFile("/etc/weir/key.json".into()),
             project: "p".into(),
+            data_project: None,
             location: Some("EU".into()),
             endpoint: Some("http://localhost:1".into()),
             storage_endpoint: Some("http://localhost:2".into()),
@@ -267,6 +298,8 @@ mod tests {
             storage_read_above_rows: Some(7),
             job_timeout: Some(Duration::from_mins(5)),
             price: Price::new(5.75, "EUR").unwrap(),
+            deadline: Some(Duration::from_mins(3)),
+            allowed_datasets: Some(vec!["bigquery-public-data.samples".into()]),
         };
         assert_eq!(config.sources["prod"], SourceConfig::BigQuery(Box::new(expected)));
     }
@@ -287,7 +320,17 @@ mod tests {
             private_key: Secret("PEM".into()),
             token_uri: TOKEN_URI.into(),
         };
-        check("[source.a.login]\nclient_email = \"a@b\"\nprivate_key = \"PEM\"", account);
+        let key = "client_email = \"a@b\"\nprivate_key = \"PEM\"";
+        check(&format!("[source.a.login]\n{key}"), account.clone());
+        let impersonated = |login: Login, endpoint: Option<&str>| Login::Impersonated {
+            login: Box::new(login),
+            service_account: "c@d".into(),
+            endpoint: endpoint.map(str::to_owned),
+        };
+        check("login = { impersonate = \"c@d\" }", impersonated(Login::ApplicationDefault, None));
+        let endpoint = "[source.a.login]\nimpersonate = \"c@d\"\nendpoint = \"http://localhost:1\"";
+        let expected = impersonated(account, Some("http://localhost:1"));
+        check(&format!("{endpoint}\n[source.a.login.with]\n{key}"), expected);
     }
 
     #[test]
@@ -316,6 +359,10 @@ mod tests {
         check("\n[cache]\nsize = 1", &["line 3", "unknown field `size`", "`capacity`"]);
         check("listen = ", &["line 1"]);
         check("deadline = \"soon\"", &["deadline: \"soon\""]);
+        check("deadline = \"2h\"", &["deadline: \"2h\"", "at most 1h"]);
+        check(&format!("{BIGQUERY}deadline = \"2h\""), &["[source.a]: deadline: \"2h\""]);
+        check(&format!("{BIGQUERY}additional_allowed_datasets = [\"d\"]"), &["restrict_to_accessible_datasets"]);
+        check(&format!("{BIGQUERY}login = {{ impersonate = \"a\", with = \"me\" }}"), &["login: with: give"]);
         check("[cache]\ncapacity = \"lots\"", &["cache.capacity: \"lots\""]);
         check("[cache]\ncapacity = -1", &["cache.capacity: "]);
         check("[source.a]\nproject = \"p\"", &["[source.a]: kind is missing"]);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use weir_plan::{Error, Result, Step};
+use weir_plan::{Error, Query, Result, Step};
 
 /// Units of bytes, as letters before the `B`.
 const UNITS: [(&str, u32); 5] = [("", 0), ("K", 10), ("M", 20), ("G", 30), ("T", 40)];
@@ -41,6 +41,19 @@ pub fn parse_duration(text: &str) -> Result<Duration> {
     }
 }
 
+/// Reads how long callers wait: a duration of at most [`Query::LONGEST_DEADLINE`].
+///
+/// # Errors
+/// `InvalidQuery`, naming the text and the limit.
+pub fn parse_deadline(text: &str) -> Result<Duration> {
+    match parse_duration(text)? {
+        deadline if deadline > Query::LONGEST_DEADLINE => {
+            Err(Error::invalid(format!("{text:?} is too long; give at most 1h")))
+        }
+        deadline => Ok(deadline),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -58,6 +71,12 @@ mod tests {
         for text in ["", "MiB", "-1", "1.5GiB", "1iB", "1XB", "99999999999TiB"] {
             assert!(parse_bytes(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn nobody_waits_for_more_than_an_hour() {
+        assert_eq!(parse_deadline("1h").unwrap(), Query::LONGEST_DEADLINE);
+        assert!(parse_deadline("61m").unwrap_err().message().contains("\"61m\""));
     }
 
     #[test]

@@ -68,7 +68,8 @@ impl Engine {
     ) -> Result<Arc<T>> {
         let store = &self.shared.store;
         let now = self.shared.clock.now();
-        let key = Key::new(format!("catalog {:?}", (&self.identity, store.generation(&self.identity), asked)));
+        let asker = (&self.identity, &self.settings.scope, store.generation(&self.identity));
+        let key = Key::new(format!("catalog {:?}", (asker, asked)));
         if let Some((known, noted_at)) = store.note::<T>(&key)
             && now.since(noted_at) < LIFETIME
         {

@@ -38,17 +38,17 @@ fn bench() -> Bench {
 }
 
 fn bench_over(change: impl FnOnce(Scripted) -> Scripted) -> Bench {
-    bench_of(StoreSettings::of(1 << 20), change)
+    bench_of(StoreSettings::of(1 << 20), EngineSettings::default(), change)
 }
 
-fn bench_of(store: StoreSettings, change: impl FnOnce(Scripted) -> Scripted) -> Bench {
+fn bench_of(store: StoreSettings, settings: EngineSettings, change: impl FnOnce(Scripted) -> Scripted) -> Bench {
     let number = |_: &Job, number: usize| Ok(one_row(number.try_into().unwrap()));
     let source = Scripted::new(number).reading(5).taking(Duration::from_secs(1)).gating(|_| true);
     let source = Arc::new(change(source));
     source.gate.add_permits(OPEN);
     let clock = Arc::new(ManualClock::new(at("2024-01-02T12:00:00Z")));
     let mut app = App::new(store, Arc::clone(&clock) as Arc<dyn Clock>, App::GRACE);
-    let engine = app.add_source("only", Arc::clone(&source) as Arc<dyn Source>, EngineSettings::default());
+    let engine = app.add_source("only", Arc::clone(&source) as Arc<dyn Source>, settings);
     Bench { engine, source, clock }
 }
 
@@ -147,7 +147,7 @@ async fn a_job_slower_than_its_deadline_ends_and_is_stored_for_whoever_asks_agai
     let bench = bench();
     bench.hold();
     let mut impatient = query();
-    impatient.deadline = Duration::from_mins(1);
+    impatient.deadline = Some(Duration::from_mins(1));
     let error = bench.engine.answer(&impatient, Door::Export).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Timeout);
     tokio::time::sleep(Duration::from_secs(15)).await;
@@ -161,6 +161,24 @@ async fn a_job_slower_than_its_deadline_ends_and_is_stored_for_whoever_asks_agai
     bench.engine.answer(&impatient, Door::Export).await.unwrap_err();
     tokio::time::sleep(LINGER + App::GRACE * 2).await;
     assert_eq!(bench.source.cancelled(), 1, "not for ever");
+}
+
+#[tokio::test(start_paused = true)]
+async fn callers_wait_as_long_as_they_say_or_their_source_or_a_minute() {
+    let check = async |source: Option<u64>, caller: Option<u64>, expected: u64| {
+        let deadline = source.map(Duration::from_secs);
+        let bench = bench_of(StoreSettings::of(1 << 20), EngineSettings { deadline, ..EngineSettings::default() }, |source| source);
+        bench.hold();
+        let began = tokio::time::Instant::now();
+        let query = Query { deadline: caller.map(Duration::from_secs), ..query() };
+        let error = bench.engine.answer(&query, Door::Grafana).await.unwrap_err();
+        assert_eq!(error.kind(), Kind::Timeout);
+        assert!(error.message().contains(&format!("within {expected} s")), "{error}");
+        assert_eq!(began.elapsed().as_secs(), expected);
+    };
+    check(None, None, 60).await;
+    check(Some(300), None, 300).await;
+    check(Some(300), Some(5), 5).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -201,7 +219,7 @@ async fn what_only_the_source_can_tell_from_a_script_is_asked_first() {
 
 #[tokio::test(start_paused = true)]
 async fn an_answer_too_large_to_keep_is_served_as_it_came() {
-    let bench = bench_of(StoreSettings { capacity: 1 << 20, largest: 4 }, |source| source);
+    let bench = bench_of(StoreSettings { capacity: 1 << 20, largest: 4 }, EngineSettings::default(), |source| source);
     let answers = [bench.ask(&query()).await, bench.ask(&query()).await];
     assert!(answers.iter().all(|answer| answer.provenance.status == Status::Miss && answer.batches.num_rows() == 1));
     assert_eq!(bench.jobs(), 2);

@@ -26,9 +26,6 @@ const FIELDS: [&str; 13] = [
     "deadline",
 ];
 
-/// The longest deadline that a caller may ask for.
-const LONGEST_DEADLINE: Duration = Duration::from_hours(1);
-
 /// A decoded request for an answer.
 #[derive(Debug)]
 pub(super) struct Request {
@@ -44,19 +41,19 @@ impl Request {
     ///
     /// # Errors
     /// `InvalidQuery` naming the field.
-    pub(super) fn from_json(body: &[u8], now: Timestamp, deadline: Duration) -> Result<Self> {
-        Self::decode(Fields::from_json(body, &FIELDS)?, now, deadline)
+    pub(super) fn from_json(body: &[u8], now: Timestamp) -> Result<Self> {
+        Self::decode(Fields::from_json(body, &FIELDS)?, now)
     }
 
     /// Decodes a query string; relative times count from `now`.
     ///
     /// # Errors
     /// `InvalidQuery` naming the field.
-    pub(super) fn from_query_string(text: &str, now: Timestamp, deadline: Duration) -> Result<Self> {
-        Self::decode(Fields::from_query_string(text, &FIELDS)?, now, deadline)
+    pub(super) fn from_query_string(text: &str, now: Timestamp) -> Result<Self> {
+        Self::decode(Fields::from_query_string(text, &FIELDS)?, now)
     }
 
-    fn decode(mut fields: Fields, now: Timestamp, deadline: Duration) -> Result<Self> {
+    fn decode(mut fields: Fields, now: Timestamp) -> Result<Self> {
         let sql = fields.text("sql")?.filter(|sql| !sql.trim().is_empty());
         let sql = sql.ok_or_else(|| Error::invalid("sql is missing; give the text of a SELECT"))?;
         let mut query = Query::new(sql);
@@ -66,9 +63,9 @@ impl Request {
         query.default_dataset = default_dataset(&mut fields)?;
         query.location = fields.text("location")?;
         query.maximum_bytes_billed = fields.parsed("maximumBytesBilled", parse_bytes)?;
-        query.deadline = fields.parsed("deadline", parse_duration)?.unwrap_or(deadline);
-        if query.deadline > LONGEST_DEADLINE {
-            return Err(fields.wrong("deadline", format!("at most {} s", LONGEST_DEADLINE.as_secs())));
+        query.deadline = fields.parsed("deadline", parse_duration)?;
+        if query.deadline.is_some_and(|deadline| deadline > Query::LONGEST_DEADLINE) {
+            return Err(fields.wrong("deadline", format!("at most {} s", Query::LONGEST_DEADLINE.as_secs())));
         }
         query.cache = cache(&mut fields)?;
         query.labels.insert("weir_door".to_owned(), "export".to_owned());
@@ -148,7 +145,7 @@ mod tests {
     }
 
     fn decode(body: &str) -> Result<Request> {
-        Request::from_json(body.as_bytes(), now(), Query::DEADLINE)
+        Request::from_json(body.as_bytes(), now())
     }
 
     #[test]
@@ -163,7 +160,7 @@ mod tests {
         let text = "sql=SELECT%20$__timeFrom()&from=2024-01-01T00:00:00Z&to=1704110400000&step=5m&\
             params=%7B%22branch%22:%7B%22type%22:%22STRING%22,%22value%22:%22control%22%7D%7D&format=ndjson&source=prod\
             &project=p&dataset=d&location=EU&cache.mode=off&cache.maxStalenessMs=5000&maximumBytesBilled=1MiB&deadline=10s";
-        let got = Request::from_query_string(text, now(), Query::DEADLINE).unwrap();
+        let got = Request::from_query_string(text, now()).unwrap();
         assert_eq!(posted.query, got.query);
         assert_eq!((posted.source.as_deref(), posted.format), (got.source.as_deref(), got.format));
         let query = posted.query;
@@ -174,7 +171,7 @@ mod tests {
         assert_eq!(query.cache.mode, CacheMode::Off);
         assert_eq!(query.cache.max_stale, Some(Duration::from_secs(5)));
         assert_eq!(query.maximum_bytes_billed, Some(1 << 20));
-        assert_eq!(query.deadline, Duration::from_secs(10));
+        assert_eq!(query.deadline, Some(Duration::from_secs(10)));
     }
 
     #[test]
@@ -223,7 +220,7 @@ mod tests {
         check(r#"{"sql": "SELECT 1", "maximumBytesBilled": "much"}"#, "maximumBytesBilled: ");
         check(r#"{"sql": "SELECT 1", "deadline": "2h"}"#, "deadline: at most 3600 s");
         check(r#"{"sql": "SELECT 1", "format": "xml"}"#, "format: format \"xml\" is none of");
-        let error = Request::from_query_string("sql=a&sql=b", now(), Query::DEADLINE).unwrap_err();
+        let error = Request::from_query_string("sql=a&sql=b", now()).unwrap_err();
         assert_eq!(error.message(), "sql is given twice");
     }
 }

@@ -38,7 +38,7 @@ pub(super) async fn post_query(
     let mut beside = Fields::from_query_string(&text.unwrap_or_default(), &["format"])?;
     let format = beside.parsed("format", Format::parse)?;
     let body = read(body, &headers, export.settings.largest_body).await?;
-    let request = Request::from_json(&body, export.app.clock().now(), export.settings.deadline)?;
+    let request = Request::from_json(&body, export.app.clock().now())?;
     query(&export, &headers, Request { format: format.or(request.format), ..request }).await
 }
 
@@ -63,7 +63,7 @@ async fn query(export: &Export, headers: &HeaderMap, request: Request) -> Reply 
 
 pub(super) async fn post_explain(State(export): State<Arc<Export>>, headers: HeaderMap, body: Body) -> Reply {
     let body = read(body, &headers, export.settings.largest_body).await?;
-    let request = Request::from_json(&body, export.app.clock().now(), export.settings.deadline)?;
+    let request = Request::from_json(&body, export.app.clock().now())?;
     explain(&export, request).await
 }
 
@@ -73,7 +73,7 @@ pub(super) async fn get_explain(State(export): State<Arc<Export>>, RawQuery(text
 
 async fn explain(export: &Export, request: Request) -> Reply {
     let engine = export.app.source(request.source.as_deref())?;
-    let deadline = request.query.deadline;
+    let deadline = engine.deadline(&request.query);
     let explanation = tokio::time::timeout(deadline, engine.explain(&request.query))
         .await
         .map_err(|_| Error::new(Kind::Timeout, format!("no dry run within {} s; ask again", deadline.as_secs())))?;
@@ -114,7 +114,7 @@ pub(super) async fn metrics(State(export): State<Arc<Export>>) -> Reply {
 }
 
 fn of_query_string(export: &Export, text: Option<String>) -> Result<Request> {
-    Request::from_query_string(&text.unwrap_or_default(), export.app.clock().now(), export.settings.deadline)
+    Request::from_query_string(&text.unwrap_or_default(), export.app.clock().now())
 }
 
 /// Reads a body of at most `limit` bytes.

@@ -27,7 +27,7 @@ impl pluginv2::data_server::Data for Data {
         request: Request<pluginv2::QueryDataRequest>,
     ) -> Result<Response<pluginv2::QueryDataResponse>, Status> {
         let request = request.into_inner();
-        let engine = self.0.engine(request.plugin_context.as_ref()).await;
+        let engine = self.0.engine(&request).await;
         let headers = Headers::read(&request.headers);
         let responses = request.queries.iter().map(|query| async {
             let outcome = match &engine {

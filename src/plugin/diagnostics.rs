@@ -4,15 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use grafana_plugin_sdk::pluginv2;
 use grafana_plugin_sdk::pluginv2::check_health_response::HealthStatus;
 use grafana_plugin_sdk::pluginv2::collect_metrics_response::Payload;
-use grafana_plugin_sdk::pluginv2::{self, PluginContext};
 use serde_json::json;
 use tonic_grafana::{Request, Response, Status};
 use weir_plan::{Error, Kind, Result};
 
 use super::instances::{Instances, data_source};
 use crate::engine::Engine;
+use crate::source::LoginRefused;
 
 /// How long a health check may take; Grafana's own proxy gives up after 30 s.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -26,11 +27,11 @@ impl pluginv2::diagnostics_server::Diagnostics for Diagnostics {
         &self,
         request: Request<pluginv2::CheckHealthRequest>,
     ) -> Result<Response<pluginv2::CheckHealthResponse>, Status> {
-        let context = request.into_inner().plugin_context;
-        if data_source(context.as_ref()).is_none() {
+        let request = request.into_inner();
+        if data_source(request.plugin_context.as_ref()).is_none() {
             return Ok(Response::new(healthy("Plugin is running")));
         }
-        let outcome = tokio::time::timeout(DEADLINE, self.check(context.as_ref())).await;
+        let outcome = tokio::time::timeout(DEADLINE, self.check(&request)).await;
         let late = |_| Err(Error::new(Kind::Timeout, format!("no answer from BigQuery in {} s", DEADLINE.as_secs())));
         Ok(Response::new(health(outcome.unwrap_or_else(late))))
     }
@@ -48,8 +49,8 @@ impl pluginv2::diagnostics_server::Diagnostics for Diagnostics {
 }
 
 impl Diagnostics {
-    async fn check(&self, context: Option<&PluginContext>) -> Result<()> {
-        check(&*self.0.engine(context).await?).await
+    async fn check(&self, request: &pluginv2::CheckHealthRequest) -> Result<()> {
+        check(&*self.0.engine(request).await?).await
     }
 }
 
@@ -62,14 +63,14 @@ async fn check(engine: &Engine) -> Result<()> {
 
 /// An error with what an administrator can do about it.
 fn explained(error: Error, principal: &str, project: &str) -> Error {
-    let remedy = match error.kind() {
-        Kind::PermissionDenied => format!(
+    let remedy = match (LoginRefused::of(&error), error.kind()) {
+        // A caller's own login: its error says what the caller can do.
+        (_, Kind::Unauthenticated) => return error,
+        (Some(refused), _) => format!("the login {principal} is not accepted; {refused}"),
+        (None, Kind::PermissionDenied) => format!(
             "{principal} may not run jobs in project {project}; grant it bigquery.jobs.create there (role BigQuery Job User)"
         ),
-        Kind::Unauthenticated => {
-            format!("BigQuery does not accept the login of {principal}; check the key, its account and the token URI")
-        }
-        Kind::NotFound => format!("check that project {project} exists and has the BigQuery API enabled"),
+        (None, Kind::NotFound) => format!("check that project {project} exists and has the BigQuery API enabled"),
         _ => return error,
     };
     error.context(remedy)
@@ -103,6 +104,7 @@ fn healthy(message: &str) -> pluginv2::CheckHealthResponse {
 mod tests {
     use super::*;
     use crate::plugin::scripted::{Known, app, engine, engine_over};
+    use grafana_plugin_sdk::pluginv2::PluginContext;
     use grafana_plugin_sdk::pluginv2::diagnostics_server::Diagnostics as _;
 
     #[tokio::test]
@@ -122,8 +124,13 @@ mod tests {
         };
         check(Error::new(Kind::PermissionDenied, "Access Denied"), "somebody may not run jobs in project p").await;
         check(Error::new(Kind::PermissionDenied, "Access Denied"), "bigquery.jobs.create").await;
-        check(Error::new(Kind::Unauthenticated, "bad token"), "check the key").await;
+        let refused = |refused: LoginRefused| Error::new(Kind::Unavailable, "refused").with_source(refused);
+        check(refused(LoginRefused::Key), "the login somebody is not accepted; check that the key is not revoked")
+            .await;
+        check(refused(LoginRefused::Impersonation), "Service Account Token Creator").await;
+        check(refused(LoginRefused::Exchange), "workload identity pool").await;
         check(Error::new(Kind::Unavailable, "no route to host"), "no route to host").await;
+        check(Error::new(Kind::Unauthenticated, "sign in again"), "sign in again").await;
         check(Error::internal("lock of x"), "internal error").await;
     }
 

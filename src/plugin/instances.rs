@@ -5,6 +5,7 @@ use std::sync::Arc;
 use grafana_plugin_sdk::pluginv2::{DataSourceInstanceSettings, PluginContext};
 use weir_plan::{Error, Result};
 
+use super::caller::{Asking, caller};
 use super::settings;
 use crate::app::App;
 use crate::engine::Engine;
@@ -23,16 +24,16 @@ impl Instances {
         &self.0
     }
 
-    /// The engine of the data source that `context` names.
+    /// The engine of the data source that a request names, for the request's caller.
     ///
     /// # Errors
     /// `InvalidQuery` where it names none, or for its settings; those of logging in.
-    pub(super) async fn engine(&self, context: Option<&PluginContext>) -> Result<Arc<Engine>> {
-        let Some((name, source)) = data_source(context) else {
+    pub(super) async fn engine(&self, request: &impl Asking) -> Result<Arc<Engine>> {
+        let Some((name, source)) = data_source(request.context()) else {
             return Err(Error::invalid("the request names no data source"));
         };
         self.0
-            .instance(&name, source.last_updated_ms, || {
+            .instance(&name, source.last_updated_ms, &caller(request), || {
                 settings::big_query(&source.json_data, &source.decrypted_secure_json_data)
             })
             .await

@@ -92,7 +92,7 @@ impl Resource {
 
     async fn answer(&self, route: Route, request: &CallResourceRequest) -> Result<Vec<u8>> {
         let context = request.plugin_context.as_ref();
-        let engine = self.0.engine(context).await?;
+        let engine = self.0.engine(request).await?;
         let now = self.0.app().clock().now();
         let headers = Headers::read(&first_values(&request.headers));
         match route {

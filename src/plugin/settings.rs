@@ -1,14 +1,18 @@
 //! A data source's settings, with the keys of the official and of doitintl's plugin, as a
 //! [`BigQueryConfig`]. Errors name keys, never the values of secrets.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 use std::path::Path;
+use std::time::Duration;
 
 use serde_json::{Map, Value};
 use weir_plan::{Error, Price, Result};
 
 use super::keys::Keys;
-use crate::config::{BigQueryConfig, Login, Secret};
+use crate::config::{BigQueryConfig, Login, Secret, parse_deadline};
 use crate::source::Priority;
 
 /// `BigQuery`'s own endpoint, which needs no mention.
@@ -21,16 +25,21 @@ const GOOGLE: &str = "https://bigquery.googleapis.com";
 pub(super) fn big_query(json: &[u8], secure: &HashMap<String, String>) -> Result<BigQueryConfig> {
     let object = object(json)?;
     let keys = Keys::new(&object, "jsonData.");
-    refuse_impersonation(keys)?;
     let endpoint = keys.text("serviceEndpoint")?.map(base_url).filter(|url| url != GOOGLE);
     let storage_endpoint = keys.text("storageEndpoint")?.map(base_url);
-    let project = keys.text("flatRateProject")?.or(keys.text("defaultProject")?);
+    let default_project = keys.text("defaultProject")?;
+    let paying_project = keys.text("flatRateProject")?;
+    let project = paying_project.or(default_project);
     let login = login(keys, secure, endpoint.is_some(), project.is_some())?;
+    if project.is_none() && !knows_its_project(&login) {
+        return Err(missing(&["jsonData.defaultProject"]));
+    }
     // A stand-in for the REST API alone has no Storage Read API beside it.
     let reads_storage = endpoint.is_none() || storage_endpoint.is_some();
     Ok(BigQueryConfig {
         login,
-        project: project.ok_or_else(|| missing(&["jsonData.defaultProject"]))?.to_owned(),
+        project: project.unwrap_or_default().to_owned(),
+        data_project: default_project.filter(|_| paying_project.is_some()).map(str::to_owned),
         location: keys.text("processingLocation")?.map(str::to_owned),
         endpoint,
         storage_endpoint,
@@ -39,7 +48,40 @@ pub(super) fn big_query(json: &[u8], secure: &HashMap<String, String>) -> Result
         storage_read_above_rows: reads_storage.then_some(BigQueryConfig::STORAGE_READ_ABOVE_ROWS),
         job_timeout: None,
         price: price(keys.value("pricePerTiB"))?,
+        deadline: deadline(keys)?,
+        allowed_datasets: allowed_datasets(keys)?,
     })
+}
+
+/// Whether the project may be left out, as the official plugin does on Google's machines.
+fn knows_its_project(login: &Login) -> bool {
+    match login {
+        Login::ApplicationDefault | Login::KeyFile(_) => true,
+        Login::Impersonated { login, .. } => knows_its_project(login),
+        _ => false,
+    }
+}
+
+/// Seconds, or a text such as `90s` or `5m`; zero and nothing leave the default.
+fn deadline(keys: Keys<'_>) -> Result<Option<Duration>> {
+    const KEY: &str = "queryTimeout";
+    let text = match keys.value(KEY) {
+        Some(Value::String(text)) if text.trim().parse::<u64>().is_err() => text.trim(),
+        _ => match keys.natural(KEY)?.filter(|seconds| *seconds > 0) {
+            Some(seconds) => &format!("{seconds}s"),
+            None => "",
+        },
+    };
+    if text.is_empty() {
+        return Ok(None);
+    }
+    parse_deadline(text).map(Some).map_err(|error| error.context("jsonData.queryTimeout"))
+}
+
+fn allowed_datasets(keys: Keys<'_>) -> Result<Option<Vec<String>>> {
+    let additional = keys.text("additionalAllowedDatasets")?.unwrap_or_default();
+    let names = additional.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned);
+    Ok(keys.flag("restrictToAccessibleDatasets")?.then(|| names.collect()))
 }
 
 fn object(json: &[u8]) -> Result<Map<String, Value>> {
@@ -54,18 +96,31 @@ fn object(json: &[u8]) -> Result<Map<String, Value>> {
     }
 }
 
-/// Running queries as somebody else than the settings say would be worse than not running them.
-fn refuse_impersonation(keys: Keys<'_>) -> Result<()> {
-    if keys.flag("usingImpersonation")? {
-        return Err(Error::invalid(
-            "jsonData.usingImpersonation: impersonation is not supported; log in as the account itself",
-        ));
+/// Who logs in, and in whose name it acts.
+fn login(keys: Keys<'_>, secure: &HashMap<String, String>, has_endpoint: bool, has_project: bool) -> Result<Login> {
+    let login = own_login(keys, secure, has_endpoint, has_project)?;
+    if !keys.flag("usingImpersonation")? {
+        return Ok(login);
     }
-    Ok(())
+    let service_account = keys.text("serviceAccountToImpersonate")?;
+    impersonated(keys, login, service_account.ok_or_else(|| missing(&["jsonData.serviceAccountToImpersonate"]))?)
 }
 
-fn login(keys: Keys<'_>, secure: &HashMap<String, String>, has_endpoint: bool, has_project: bool) -> Result<Login> {
+fn impersonated(keys: Keys<'_>, login: Login, service_account: &str) -> Result<Login> {
+    Ok(Login::Impersonated {
+        login: Box::new(login),
+        service_account: service_account.to_owned(),
+        endpoint: keys.text("iamCredentialsEndpoint")?.map(str::to_owned),
+    })
+}
+
+fn own_login(keys: Keys<'_>, secure: &HashMap<String, String>, has_endpoint: bool, has_project: bool) -> Result<Login> {
+    // What Grafana forwards beats the settings' own login, as in the official plugin.
+    let forwards = keys.flag("oauthPassThru")?;
     match keys.text("authenticationType")?.unwrap_or("jwt") {
+        "workloadIdentityFederation" => federated(keys),
+        "forwardOAuthIdentity" => Ok(Login::Forwarded),
+        "jwt" | "gce" if forwards => Ok(Login::Forwarded),
         "jwt" => service_account(keys, secure, has_project),
         "gce" => Ok(Login::ApplicationDefault),
         "none" if has_endpoint => Ok(Login::Anonymous),
@@ -73,8 +128,27 @@ fn login(keys: Keys<'_>, secure: &HashMap<String, String>, has_endpoint: bool, h
             "jsonData.authenticationType: \"none\" is for a local stand-in; give jsonData.serviceEndpoint",
         )),
         other => Err(Error::invalid(format!(
-            "jsonData.authenticationType: {other:?} is not supported; give jwt, gce, or none for a local stand-in"
+            "jsonData.authenticationType: {other:?} is not supported; give jwt, gce, forwardOAuthIdentity, \
+             workloadIdentityFederation, or none for a local stand-in"
         ))),
+    }
+}
+
+/// Federation of the machine, by a credentials file, or of each caller, by a provider.
+fn federated(keys: Keys<'_>) -> Result<Login> {
+    match (keys.text("privateKeyPath")?, keys.text("workloadIdentityPoolProvider")?) {
+        (Some(path), _) => Ok(Login::KeyFile(path.into())),
+        (None, Some(provider)) => {
+            let token_uri = keys.text("securityTokenUri")?.map(str::to_owned);
+            let login = Login::Exchanged { provider: provider.to_owned(), token_uri };
+            match keys.text("wifServiceAccountEmail")? {
+                Some(service_account) => impersonated(keys, login, service_account),
+                None => Ok(login),
+            }
+        }
+        (None, None) => Err(missing(&[
+            "jsonData.privateKeyPath (of a credentials file) or jsonData.workloadIdentityPoolProvider (for the logins of users)",
+        ])),
     }
 }
 
@@ -136,153 +210,4 @@ fn priority(text: Option<&str>) -> Result<Priority> {
 fn base_url(endpoint: &str) -> String {
     let endpoint = endpoint.trim_end_matches('/');
     endpoint.strip_suffix("/bigquery/v2").unwrap_or(endpoint).trim_end_matches('/').to_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    const PEM: &str = "-----BEGIN PRIVATE KEY-----\nc2VjcmV0\n-----END PRIVATE KEY-----\n";
-
-    fn read(json: &Value, secure: &[(&str, &str)]) -> Result<BigQueryConfig> {
-        let secure = secure.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-        big_query(json.to_string().as_bytes(), &secure)
-    }
-
-    fn jwt() -> Value {
-        json!({
-            "clientEmail": "grafana@p.iam.gserviceaccount.com",
-            "tokenUri": "https://oauth2.googleapis.com/token",
-            "defaultProject": "p",
-        })
-    }
-
-    fn with(mut json: Value, key: &str, value: Value) -> Value {
-        json[key] = value;
-        json
-    }
-
-    #[test]
-    fn the_official_keys_are_read() {
-        let json = json!({
-            "authenticationType": "jwt",
-            "clientEmail": "grafana@p.iam.gserviceaccount.com",
-            "defaultProject": "p",
-            "tokenUri": "https://oauth2.googleapis.com/token",
-            "processingLocation": "EU",
-            "serviceEndpoint": "https://bigquery.googleapis.com/bigquery/v2/",
-            "MaxBytesBilled": "1000",
-            "queryPriority": "batch",
-            "oauthPassThru": false,
-            "usingImpersonation": false,
-        });
-        let config = read(&json, &[("privateKey", PEM)]).unwrap();
-        let expected = BigQueryConfig {
-            login: Login::ServiceAccount {
-                client_email: "grafana@p.iam.gserviceaccount.com".into(),
-                private_key: Secret(PEM.into()),
-                token_uri: "https://oauth2.googleapis.com/token".into(),
-            },
-            project: "p".into(),
-            location: Some("EU".into()),
-            endpoint: None,
-            storage_endpoint: None,
-            maximum_bytes_billed: Some(1000),
-            priority: Priority::Batch,
-            storage_read_above_rows: Some(BigQueryConfig::STORAGE_READ_ABOVE_ROWS),
-            job_timeout: None,
-            price: Price::default(),
-        };
-        assert_eq!(config, expected);
-    }
-
-    #[test]
-    fn bytes_are_limited_by_a_number_or_a_text_and_not_by_zero() {
-        let check = |value: Value, expected: Option<u64>| {
-            let config = read(&with(jwt(), "MaxBytesBilled", value.clone()), &[("privateKey", PEM)]).unwrap();
-            assert_eq!(config.maximum_bytes_billed, expected, "{value}");
-        };
-        check(json!(5), Some(5));
-        check(json!("5"), Some(5));
-        check(json!(0), None);
-        check(json!(""), None);
-        check(json!(null), None);
-    }
-
-    #[test]
-    fn the_price_is_a_number_or_a_text_with_a_currency() {
-        let check = |value: Value, expected: Price| {
-            let config = read(&with(jwt(), "pricePerTiB", value.clone()), &[("privateKey", PEM)]).unwrap();
-            assert_eq!(config.price, expected, "{value}");
-        };
-        check(json!(null), Price::default());
-        check(json!(""), Price::default());
-        check(json!(5.5), Price::new(5.5, "USD").unwrap());
-        check(json!("5.75 EUR"), Price::new(5.75, "EUR").unwrap());
-    }
-
-    #[test]
-    fn errors_say_which_key_is_at_fault() {
-        let check = |json: Value, expected: &str| {
-            let error = read(&json, &[("privateKey", PEM)]).unwrap_err();
-            assert!(error.message().contains(expected), "{json}: {error}");
-            assert!(!format!("{error:?}").contains("c2VjcmV0"));
-        };
-        check(json!({}), "lack jsonData.clientEmail, jsonData.tokenUri, jsonData.defaultProject");
-        check(with(jwt(), "tokenUri", json!("")), "lack jsonData.tokenUri");
-        check(with(jwt(), "defaultProject", json!(null)), "lack jsonData.defaultProject");
-        check(json!({"authenticationType": "gce"}), "lack jsonData.defaultProject");
-        check(with(jwt(), "MaxBytesBilled", json!("lots")), "jsonData.MaxBytesBilled");
-        check(with(jwt(), "queryPriority", json!("high")), "jsonData.queryPriority");
-        check(with(jwt(), "pricePerTiB", json!(-1)), "jsonData.pricePerTiB: -1 is not a price");
-        check(with(jwt(), "clientEmail", json!(7)), "jsonData.clientEmail is a number");
-        check(with(jwt(), "usingImpersonation", json!(true)), "jsonData.usingImpersonation");
-        check(with(jwt(), "authenticationType", json!("forwardOAuthIdentity")), "forwardOAuthIdentity");
-        check(with(jwt(), "authenticationType", json!("none")), "jsonData.serviceEndpoint");
-        assert!(read(&jwt(), &[]).unwrap_err().message().contains("lack secureJsonData.privateKey"));
-        assert!(big_query(b"[]", &HashMap::new()).is_err());
-        assert!(big_query(b"{", &HashMap::new()).is_err());
-    }
-
-    #[test]
-    fn a_local_stand_in_needs_no_login() {
-        let json = json!({
-            "authenticationType": "none",
-            "serviceEndpoint": "http://127.0.0.1:9050/bigquery/v2/",
-            "defaultProject": "p",
-        });
-        let config = read(&json, &[]).unwrap();
-        assert_eq!(config.login, Login::Anonymous);
-        assert_eq!(config.endpoint.as_deref(), Some("http://127.0.0.1:9050"));
-        assert_eq!(config.storage_read_above_rows, None);
-        let config = read(&with(json, "storageEndpoint", json!("http://127.0.0.1:9060/")), &[]).unwrap();
-        assert_eq!(config.storage_endpoint.as_deref(), Some("http://127.0.0.1:9060"));
-        assert_eq!(config.storage_read_above_rows, Some(BigQueryConfig::STORAGE_READ_ABOVE_ROWS));
-    }
-
-    #[test]
-    fn jobs_run_in_the_flat_rate_project_where_there_is_one() {
-        let config = read(&with(jwt(), "flatRateProject", json!("paid")), &[("privateKey", PEM)]).unwrap();
-        assert_eq!(config.project, "paid");
-    }
-
-    #[test]
-    fn a_key_may_lie_in_a_file() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("key.pem");
-        std::fs::write(&path, PEM).unwrap();
-        let config = read(&with(jwt(), "privateKeyPath", json!(path)), &[]).unwrap();
-        assert!(matches!(config.login, Login::ServiceAccount { private_key: Secret(key), .. } if key == PEM));
-        let error = read(&with(jwt(), "privateKeyPath", json!("/nowhere/key.pem")), &[]).unwrap_err();
-        assert!(error.message().contains("/nowhere/key.pem"), "{error}");
-        let json = json!({"privateKeyPath": "/etc/key.json", "defaultProject": "p"});
-        assert_eq!(read(&json, &[]).unwrap().login, Login::KeyFile("/etc/key.json".into()));
-    }
-
-    #[test]
-    fn secrets_do_not_show_in_debug_output() {
-        let config = read(&jwt(), &[("privateKey", PEM)]).unwrap();
-        assert!(!format!("{config:?}").contains("c2VjcmV0"));
-    }
 }

@@ -7,6 +7,7 @@ mod cancel;
 mod columns;
 mod configuration;
 mod conform;
+mod datasets;
 mod errors;
 mod gathered;
 mod jobs;
@@ -32,32 +33,56 @@ use weir_plan::{Error, Kind, Result, TableId, Timestamp};
 
 use self::cancel::Running;
 use self::configuration::Defaults;
+use self::datasets::AllowedDatasets;
 use self::gathered::LARGEST_ANSWER_BYTES;
 use self::jobs::Jobs;
+use self::login::Tokens;
+pub use self::login::{CallerTokens, Forwarded};
 use self::models::{TableResource, TimePartitioning};
 use self::rest::Rest;
 use self::storage::Storage;
 use super::{Estimate, Identity, Job, Listed, Outcome, PartitionUnit, Partitioning, Project, Source, Table};
+use crate::clock::{Clock, SystemClock};
 use crate::config::{BigQueryConfig, Login};
 
 /// A `BigQuery` project.
 pub struct BigQuery {
     identity: Identity,
     jobs: Jobs,
+    tokens: Arc<dyn Tokens>,
+    datasets: Option<Arc<AllowedDatasets>>,
 }
 
 impl BigQuery {
-    /// Checks the configuration and prepares the login; nothing is sent to `BigQuery` yet.
+    /// As [`BigQuery::connect_at`], by the machine's clock.
+    ///
+    /// # Errors
+    /// Those of [`BigQuery::connect_at`].
+    pub async fn connect(config: &BigQueryConfig) -> Result<Self> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        Self::connect_at(config, &clock).await
+    }
+
+    /// Checks the configuration and prepares the login, whose tokens expire by `clock`; nothing is sent
+    /// to `BigQuery` yet.
     ///
     /// With an `endpoint` that is not Google's and no `storage_endpoint`, large answers are read as
     /// JSON.
     ///
     /// # Errors
-    /// `InvalidQuery`, naming the setting, field or file that is missing or wrong.
-    pub async fn connect(config: &BigQueryConfig) -> Result<Self> {
-        let defaults = Defaults::new(config)?;
-        let login = login::prepare(&config.login).await?;
-        let rest = Rest::new(config.endpoint.as_deref(), Arc::clone(&login.authenticator))?;
+    /// `InvalidQuery`, naming the setting, field or file that is missing or wrong; `Unavailable` if the
+    /// metadata server alone knows the project and does not answer.
+    pub async fn connect_at(config: &BigQueryConfig, clock: &Arc<dyn Clock>) -> Result<Self> {
+        let login = login::prepare(&config.login, clock).await?;
+        let project = match config.project.trim() {
+            "" => login
+                .project()
+                .await?
+                .ok_or_else(|| Error::invalid("the BigQuery project is missing; name the project that jobs run in"))?,
+            project => project.to_owned(),
+        };
+        let defaults = Defaults::new(config, &project);
+        let rest = Rest::new(config.endpoint.as_deref(), Arc::clone(&login.tokens))?;
         if rest.is_google() && config.login == Login::Anonymous {
             return Err(Error::invalid(
                 "Google's BigQuery needs a login: give a service account, a key file or application-default credentials",
@@ -65,7 +90,7 @@ impl BigQuery {
         }
         let storage_endpoint = config.storage_endpoint.as_deref().filter(|endpoint| !endpoint.trim().is_empty());
         let storage = (rest.is_google() || storage_endpoint.is_some())
-            .then(|| Storage::new(storage_endpoint, login.authenticator, &defaults.project))
+            .then(|| Storage::new(storage_endpoint, Arc::clone(&login.tokens), &defaults.project))
             .transpose()?;
         let identity = Identity {
             kind: "bigquery",
@@ -74,6 +99,9 @@ impl BigQuery {
             endpoint: config.endpoint.clone().filter(|_| !rest.is_google()),
             location: defaults.location.clone(),
         };
+        let allowed = config.allowed_datasets.as_deref();
+        let datasets = allowed.map(|allowed| AllowedDatasets::new(allowed, &defaults, login.tokens.whose()));
+        let datasets = datasets.transpose()?.map(Arc::new);
         let jobs = Jobs {
             rest: Arc::new(rest),
             defaults,
@@ -81,9 +109,20 @@ impl BigQuery {
             storage_read_above_rows: config.storage_read_above_rows,
             largest_answer_bytes: LARGEST_ANSWER_BYTES,
             running: Running::default(),
-            warned: AtomicBool::new(false),
+            warned: Arc::new(AtomicBool::new(false)),
         };
-        Ok(Self { identity, jobs })
+        Ok(Self { identity, jobs, tokens: login.tokens, datasets })
+    }
+
+    /// The same project seen by a caller whose login is forwarded; `None` where the login is our own.
+    pub fn on_behalf(&self, caller: &Arc<Forwarded>) -> Option<Self> {
+        let tokens = self.tokens.on_behalf(caller)?;
+        Some(Self {
+            identity: self.identity.clone(),
+            jobs: self.jobs.under(Arc::clone(&tokens)),
+            tokens,
+            datasets: self.datasets.clone(),
+        })
     }
 }
 
@@ -101,10 +140,17 @@ impl Source for BigQuery {
     }
 
     async fn dry_run(&self, job: &Job) -> Result<Estimate> {
-        self.jobs.dry_run(job).await
+        let estimate = self.jobs.dry_run(job).await?;
+        if let Some(datasets) = &self.datasets {
+            datasets.check_estimate(&self.jobs, job, &estimate).await?;
+        }
+        Ok(estimate)
     }
 
     async fn run(&self, job: Job) -> Result<Outcome> {
+        if let Some(datasets) = &self.datasets {
+            datasets.check(&self.jobs, &job).await?;
+        }
         self.jobs.run(&job).await
     }
 

@@ -9,6 +9,7 @@
 mod catalog;
 mod config;
 mod connection;
+mod federation;
 mod jobs;
 mod log;
 mod login;
@@ -68,8 +69,13 @@ impl Shared {
     /// # Errors
     /// `authError` and `required` where a token is needed.
     fn admit(&self, mut call: Call) -> Result<(String, Option<Fault>), reply::ApiError> {
-        let required = self.config.require_token && call.kind != CallKind::Token;
-        let principal = self.tokens.principal(call.token.as_ref().map(|token| token.0.as_str()), required);
+        let required = match call.kind {
+            CallKind::Token | CallKind::Exchange => false,
+            CallKind::Impersonate => true,
+            _ => self.config.require_token,
+        };
+        let token = call.token.as_ref().map(|token| token.0.as_str());
+        let principal = self.tokens.principal(token, required, self.clock.now());
         if let Ok(principal) = &principal {
             call.principal.clone_from(principal);
             call.fault = self.script.take_fault(&call);
@@ -138,6 +144,21 @@ impl FakeServer {
     /// The token endpoint, for a key's `token_uri`.
     pub fn token_url(&self) -> String {
         format!("{}/token", self.rest_url())
+    }
+
+    /// The security token service, for the `token_url` of a credentials file.
+    pub fn exchange_url(&self) -> String {
+        format!("{}/v1/token", self.rest_url())
+    }
+
+    /// Gives somebody a token that lives for an hour, as a login at Google would.
+    pub fn issue_token(&self, principal: &str) -> String {
+        self.shared.tokens.issue(principal, self.shared.clock.now(), login::LIFE_SECS)
+    }
+
+    /// Forgets all tokens, so that requests with them are refused.
+    pub fn revoke_tokens(&self) {
+        self.shared.tokens.revoke();
     }
 
     /// URL of the Storage Read API (gRPC without TLS).

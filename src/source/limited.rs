@@ -52,15 +52,26 @@ impl Default for Limits {
 pub struct Limited {
     source: Arc<dyn Source>,
     limits: Limits,
-    jobs: Semaphore,
-    free_calls: Semaphore,
+    jobs: Arc<Semaphore>,
+    free_calls: Arc<Semaphore>,
 }
 
 impl Limited {
     /// Wraps a source.
     pub fn new(source: Arc<dyn Source>, limits: Limits) -> Self {
-        let permits = |count: usize| Semaphore::new(count.clamp(1, Semaphore::MAX_PERMITS));
+        let permits = |count: usize| Arc::new(Semaphore::new(count.clamp(1, Semaphore::MAX_PERMITS)));
         Self { source, jobs: permits(limits.jobs), free_calls: permits(limits.free_calls), limits }
+    }
+
+    /// The same limits, together with this source, round another one: the project behind another login.
+    #[must_use]
+    pub fn round(&self, source: Arc<dyn Source>) -> Self {
+        Self {
+            source,
+            limits: self.limits.clone(),
+            jobs: Arc::clone(&self.jobs),
+            free_calls: Arc::clone(&self.free_calls),
+        }
     }
 
     /// Calls until it goes well, the error is one that stays, or the retries are used up. The permit
@@ -338,6 +349,20 @@ mod tests {
         first.await.unwrap().unwrap();
         source.gate.as_ref().unwrap().notify_one();
         limited.run(Job::new("third", "SELECT 1")).await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_logins_of_a_project_share_its_limits() {
+        let held = Arc::new(Scripted { gate: Some(Notify::new()), ..Scripted::default() });
+        let first = Arc::new(Limited::new(held, Limits { jobs: 1, ..Limits::default() }));
+        let second = first.round(Scripted::failing([]));
+        let running = tokio::spawn(async move { first.run(Job::new("first", "SELECT 1")).await });
+        tokio::task::yield_now().await;
+        let error = second.run(Job::new("second", "SELECT 1")).await.unwrap_err();
+        assert_eq!(error.kind(), Kind::Overloaded);
+        running.abort();
+        drop(running.await);
+        second.run(Job::new("third", "SELECT 1")).await.unwrap();
     }
 
     #[tokio::test(start_paused = true)]

@@ -24,6 +24,8 @@ type bigQuery struct {
 	cancellations []string
 	gets          []string
 	held          chan struct{}
+	rewritten     func(authorization, sql string) string
+	refused       int
 }
 
 // job is what was asked of jobs.insert or jobs.query.
@@ -31,6 +33,8 @@ type job struct {
 	ID     string
 	SQL    string
 	Labels map[string]string
+	// Authorization is the header that the job was sent with.
+	Authorization string
 }
 
 var (
@@ -55,6 +59,12 @@ func newBigQuery(t *testing.T) *bigQuery {
 	between := &bigQuery{}
 	server := httptest.NewServer(http.HandlerFunc(func(writer http.ResponseWriter, request *http.Request) {
 		between.see(request)
+		if status := between.refusal(); status != 0 {
+			writer.Header().Set("Content-Type", "application/json")
+			writer.WriteHeader(status)
+			_, _ = io.WriteString(writer, `{"error": {"message": "Invalid Credentials", "status": "UNAUTHENTICATED"}}`)
+			return
+		}
 		proxy.ServeHTTP(writer, request)
 	}))
 	t.Cleanup(func() {
@@ -111,10 +121,13 @@ func (b *bigQuery) seeJob(request *http.Request) {
 	if json.Unmarshal(body, &insert) != nil || insert.DryRun || insert.Configuration.DryRun {
 		return
 	}
+	authorization := request.Header.Get("Authorization")
+	b.rewriteJob(request, body, authorization)
 	seen := job{
-		ID:     insert.JobReference.JobID,
-		SQL:    insert.Configuration.Query.Query + insert.Query,
-		Labels: insert.Configuration.Labels,
+		ID:            insert.JobReference.JobID,
+		SQL:           insert.Configuration.Query.Query + insert.Query,
+		Labels:        insert.Configuration.Labels,
+		Authorization: authorization,
 	}
 	if seen.Labels == nil {
 		seen.Labels = insert.Labels
@@ -122,6 +135,38 @@ func (b *bigQuery) seeJob(request *http.Request) {
 	b.mutex.Lock()
 	defer b.mutex.Unlock()
 	b.jobs = append(b.jobs, seen)
+}
+
+// rewrite has the SQL of every job changed on its way, by the header that it was sent with.
+func (b *bigQuery) rewrite(change func(authorization, sql string) string) {
+	b.mutex.Lock()
+	defer b.mutex.Unlock()
+	b.rewritten = change
+}
+
+func (b *bigQuery) rewriteJob(request *http.Request, body []byte, authorization string) {
+	b.mutex.Lock()
+	change := b.rewritten
+	b.mutex.Unlock()
+	if change == nil {
+		return
+	}
+	changed := []byte(change(authorization, string(body)))
+	request.Body = io.NopCloser(bytes.NewReader(changed))
+	request.ContentLength = int64(len(changed))
+}
+
+// refuse answers every request with this status from now on.
+func (b *bigQuery) refuse(status int) {
+	b.mutex.Lock()
+	defer b.mutex.Unlock()
+	b.refused = status
+}
+
+func (b *bigQuery) refusal() int {
+	b.mutex.Lock()
+	defer b.mutex.Unlock()
+	return b.refused
 }
 
 // hold keeps the results of jobs back until release.

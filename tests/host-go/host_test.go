@@ -63,6 +63,8 @@ type host struct {
 	diagnostics grpcplugin.DiagnosticsClient
 	resource    grpcplugin.ResourceClient
 	stderr      *transcript
+	// headers go with health checks and resource requests.
+	headers map[string]string
 }
 
 func newClient(path string, stderr io.Writer, env ...string) *goplugin.Client {
@@ -131,7 +133,9 @@ func (h *host) health(t *testing.T, source source) *pluginv2.CheckHealthResponse
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	response, err := h.diagnostics.CheckHealth(ctx, &pluginv2.CheckHealthRequest{PluginContext: source.context(t)})
+	response, err := h.diagnostics.CheckHealth(ctx, &pluginv2.CheckHealthRequest{
+		PluginContext: source.context(t), Headers: h.headers,
+	})
 	if err != nil {
 		t.Fatalf("CheckHealth: %v", err)
 	}
@@ -153,8 +157,12 @@ func (h *host) tryCall(t *testing.T, source source, method, url string, body []b
 	path, _, _ := strings.Cut(url, "?")
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
+	headers := map[string]*pluginv2.StringList{}
+	for name, value := range h.headers {
+		headers[name] = &pluginv2.StringList{Values: []string{value}}
+	}
 	stream, err := h.resource.CallResource(ctx, &pluginv2.CallResourceRequest{
-		PluginContext: source.context(t), Method: method, Path: path, Url: url, Body: body,
+		PluginContext: source.context(t), Method: method, Path: path, Url: url, Body: body, Headers: headers,
 	})
 	if err != nil {
 		return 0, nil, err

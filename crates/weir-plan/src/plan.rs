@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use crate::error::{Error, Result};
 use crate::extent::{DAY, Extent, MINUTE, SECOND, Timestamp};
 use crate::macros::{self, Expansion};
-use crate::query::{CacheMode, Query};
+use crate::query::{CacheMode, Query, Scope};
 use crate::sql;
 
 /// Version of the keys' meaning: a change here leaves every stored answer behind.
@@ -135,6 +135,8 @@ pub struct Plan {
 pub struct Context {
     /// The source's identity: kind, endpoint, project, principal.
     pub source: String,
+    /// What the source may answer beyond its identity, and to whom; narrowed by the query's own.
+    pub scope: Scope,
     /// Location of the job where the query names none.
     pub location: Option<String>,
     /// Count of purges; a new one leaves all stored answers behind.
@@ -244,7 +246,7 @@ fn segment(
     let preimage = serde_json::json!({
         "format": FORMAT,
         "mode": "whole",
-        "scope": query.scope.0,
+        "scope": [context.scope.0, query.scope.0],
         "source": context.source,
         "location": location,
         "default_dataset": query.default_dataset,
@@ -332,6 +334,7 @@ mod tests {
         }
         for other in [
             Context { source: "t".into(), ..context.clone() },
+            Context { scope: Scope("somebody".into()), ..context.clone() },
             Context { location: Some("US".into()), ..context.clone() },
             Context { generation: 1, ..context.clone() },
             Context { maximum_bytes_billed: Some(1), ..context.clone() },

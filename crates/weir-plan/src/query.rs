@@ -34,13 +34,15 @@ pub struct Query {
     pub cache: CacheControl,
     /// Whose eyes the answer is for; answers never cross scopes.
     pub scope: Scope,
-    /// How long the caller waits.
-    pub deadline: Duration,
+    /// How long the caller waits; `None` leaves it to the source's settings.
+    pub deadline: Option<Duration>,
 }
 
 impl Query {
-    /// The default deadline of a query.
+    /// The deadline of a query where nobody names one.
     pub const DEADLINE: Duration = Duration::from_mins(1);
+    /// The longest deadline that a caller or a setting may ask for.
+    pub const LONGEST_DEADLINE: Duration = Duration::from_hours(1);
 
     /// A query of plain SQL with every setting at its default.
     pub fn new(sql: impl Into<String>) -> Self {
@@ -55,7 +57,7 @@ impl Query {
             maximum_bytes_billed: None,
             cache: CacheControl::default(),
             scope: Scope::default(),
-            deadline: Self::DEADLINE,
+            deadline: None,
         }
     }
 }

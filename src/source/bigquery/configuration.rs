@@ -18,6 +18,8 @@ use crate::source::{Job, Priority};
 pub(super) struct Defaults {
     /// Project that jobs run in.
     pub(super) project: String,
+    /// Project of dataset names without one.
+    pub(super) data_project: String,
     /// Location.
     pub(super) location: Option<String>,
     /// Upper limit of billed bytes; the smaller of this and the job's holds.
@@ -29,18 +31,17 @@ pub(super) struct Defaults {
 }
 
 impl Defaults {
-    pub(super) fn new(config: &BigQueryConfig) -> Result<Self> {
-        let project = config.project.trim();
-        if project.is_empty() {
-            return Err(Error::invalid("the BigQuery project is missing; name the project that jobs run in"));
-        }
-        Ok(Self {
+    /// The defaults of `config` for jobs in `project`.
+    pub(super) fn new(config: &BigQueryConfig, project: &str) -> Self {
+        let data_project = config.data_project.as_deref().map(str::trim).filter(|project| !project.is_empty());
+        Self {
             project: project.to_owned(),
+            data_project: data_project.unwrap_or(project).to_owned(),
             location: config.location.clone().filter(|location| !location.trim().is_empty()),
             maximum_bytes_billed: config.maximum_bytes_billed,
             priority: config.priority,
             job_timeout: config.job_timeout,
-        })
+        }
     }
 
     /// Where the job is to run; `None` leaves it to `BigQuery`, which looks where its tables are.
@@ -107,7 +108,7 @@ impl Defaults {
     }
 
     fn dataset(&self, name: &str) -> Result<DatasetReference> {
-        let (project, dataset) = name.rsplit_once('.').unwrap_or((&self.project, name));
+        let (project, dataset) = name.rsplit_once('.').unwrap_or((&self.data_project, name));
         if project.is_empty() || dataset.is_empty() {
             return Err(Error::invalid(format!(
                 "default dataset {name:?} is not of the form dataset or project.dataset"
@@ -126,6 +127,7 @@ mod tests {
     fn defaults() -> Defaults {
         Defaults {
             project: "p".to_owned(),
+            data_project: "data".to_owned(),
             location: Some("EU".to_owned()),
             maximum_bytes_billed: Some(100),
             priority: Priority::Interactive,
@@ -163,6 +165,17 @@ mod tests {
             },
         });
         assert_eq!(json_of(&defaults().running(&job, "id-1").unwrap()), expected);
+    }
+
+    #[test]
+    fn a_dataset_without_a_project_is_not_of_the_project_that_pays() {
+        let dataset = |name: &str| {
+            let job = Job { default_dataset: Some(name.to_owned()), ..Job::new("id", "SELECT 1") };
+            let body = json_of(&defaults().dry_run(&job).unwrap());
+            body["configuration"]["query"]["defaultDataset"].clone()
+        };
+        assert_eq!(dataset("d"), json!({"projectId": "data", "datasetId": "d"}));
+        assert_eq!(dataset("q.d"), json!({"projectId": "q", "datasetId": "d"}));
     }
 
     #[test]

@@ -9,6 +9,9 @@ use gcp_bigquery_client::model::error_proto::ErrorProto;
 use serde::Deserialize;
 use weir_plan::{Error, Kind};
 
+use super::login::Whose;
+use crate::source::LoginRefused;
+
 /// A call or a job that failed.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(super) enum Failure {
@@ -23,6 +26,8 @@ pub(super) enum Failure {
         message: String,
         /// The header `Retry-After`.
         retry_after: Option<Duration>,
+        /// Whose login the call was made with.
+        whose: Whose,
     },
     /// Anything else: no answer, no token, an answer that cannot be read.
     #[error(transparent)]
@@ -43,7 +48,7 @@ impl Failure {
             Err(_) => (String::new(), excerpt(body)),
         };
         let message = if message.is_empty() { format!("HTTP status {status}") } else { message };
-        Self::Api { status, reason, message, retry_after }
+        Self::Api { status, reason, message, retry_after, whose: Whose::Ours }
     }
 
     /// The error that a job ended with.
@@ -53,7 +58,16 @@ impl Failure {
             reason: error.reason.clone().unwrap_or_default(),
             message: error.message.clone().unwrap_or_else(|| "the job failed without a message".to_owned()),
             retry_after: None,
+            whose: Whose::Ours,
         }
+    }
+
+    /// Says whose login the call was made with.
+    pub(super) fn under(mut self, login: Whose) -> Self {
+        if let Self::Api { whose, .. } = &mut self {
+            *whose = login;
+        }
+        self
     }
 
     /// `BigQuery`'s reason; empty where there is none.
@@ -77,10 +91,16 @@ impl Failure {
     /// The kind, by the table.
     pub(super) fn kind(&self) -> Kind {
         match self {
-            Self::Api { status: 401, .. } => Kind::Unavailable,
+            Self::Api { whose: Whose::Callers, .. } if self.refuses_login() => Kind::Unauthenticated,
+            Self::Api { whose: Whose::Ours, .. } if self.refuses_login() => Kind::Unavailable,
             Self::Api { status, reason, .. } => kind_of_reason(reason).unwrap_or_else(|| kind_of_status(*status)),
             Self::Other(error) => error.kind(),
         }
+    }
+
+    /// Whether `BigQuery` does not take the call's token.
+    fn refuses_login(&self) -> bool {
+        matches!(self, Self::Api { status: 401, .. }) || CREDENTIALS.contains(&self.reason())
     }
 
     /// Whether the call may have been carried out all the same: no answer, or the server broke down.
@@ -106,13 +126,15 @@ impl Failure {
 impl From<Failure> for Error {
     fn from(failure: Failure) -> Self {
         let kind = failure.kind();
+        let refused = failure.refuses_login();
         match failure {
             Failure::Other(error) => error,
-            Failure::Api { status, reason, message, retry_after } => {
+            Failure::Api { status, reason, message, retry_after, .. } => {
                 let message = match kind {
-                    _ if status == 401 || CREDENTIALS.contains(&reason.as_str()) => {
-                        format!("BigQuery refuses our credentials: {message}")
+                    Kind::Unauthenticated => {
+                        format!("BigQuery refuses the login that Grafana forwards: {message}; sign in to Grafana again")
                     }
+                    _ if refused => format!("BigQuery refuses our credentials: {message}"),
                     Kind::Unavailable | Kind::QuotaExceeded if status != 0 => {
                         format!("BigQuery answered {}: {message}", label(status, &reason))
                     }
@@ -121,7 +143,10 @@ impl From<Failure> for Error {
                     }
                     _ => message,
                 };
-                let error = Error::new(kind, message);
+                let mut error = Error::new(kind, message);
+                if refused {
+                    error = error.with_source(LoginRefused::BigQuery);
+                }
                 retry_after.into_iter().fold(error, Error::with_retry_after)
             }
         }
@@ -169,7 +194,6 @@ fn kind_of_reason(reason: &str) -> Option<Kind> {
         "responseTooLarge" | "uploadTooLarge" => Kind::TooLarge,
         "backendError" | "internalError" | "jobBackendError" | "jobInternalError" | "tableUnavailable"
         | "UNAVAILABLE" | "INTERNAL" => Kind::Unavailable,
-        reason if CREDENTIALS.contains(&reason) => Kind::Unavailable,
         _ => return None,
     })
 }
@@ -273,7 +297,12 @@ mod tests {
     fn refused_credentials_are_ours_and_not_the_callers() {
         let body = br#"{"error":{"code":401,"message":"Request had invalid authentication credentials.","status":"UNAUTHENTICATED"}}"#;
         let error = Error::from(Failure::of_response(401, None, body));
-        assert_eq!(error.kind(), Kind::Unavailable);
+        assert_eq!((error.kind(), LoginRefused::of(&error)), (Kind::Unavailable, Some(LoginRefused::BigQuery)));
         assert!(error.message().starts_with("BigQuery refuses our credentials"), "{error}");
+        let error = Error::from(Failure::of_response(401, None, body).under(Whose::Callers));
+        assert_eq!(error.kind(), Kind::Unauthenticated);
+        assert!(error.message().contains("sign in to Grafana again"), "{error}");
+        let down = Error::from(Failure::of_response(503, None, b""));
+        assert_eq!((down.kind(), LoginRefused::of(&down)), (Kind::Unavailable, None));
     }
 }

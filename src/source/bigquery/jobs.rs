@@ -11,6 +11,7 @@ use weir_plan::{Error, Kind, Result, TableId};
 use super::cancel::{Guard, Running};
 use super::configuration::Defaults;
 use super::errors::Failure;
+use super::login::Tokens;
 use super::models::JobResource;
 use super::rest::Rest;
 use super::results::{self, Answer};
@@ -40,7 +41,7 @@ pub(super) struct Jobs {
     /// A larger answer is an error.
     pub(super) largest_answer_bytes: u64,
     pub(super) running: Running,
-    pub(super) warned: AtomicBool,
+    pub(super) warned: Arc<AtomicBool>,
 }
 
 /// How a try under one id ended, if not well.
@@ -57,6 +58,18 @@ impl From<Error> for Ended {
 }
 
 impl Jobs {
+    /// Jobs in the same project under another login.
+    pub(super) fn under(&self, tokens: Arc<dyn Tokens>) -> Self {
+        Self {
+            rest: Arc::new(self.rest.under(Arc::clone(&tokens))),
+            defaults: self.defaults.clone(),
+            storage: self.storage.as_ref().map(|storage| storage.under(tokens)),
+            running: self.running.clone(),
+            warned: Arc::clone(&self.warned),
+            ..*self
+        }
+    }
+
     /// Runs a job to its end. Dropping the future cancels the job.
     pub(super) async fn run(&self, job: &Job) -> Result<Outcome> {
         let mut burnt = 0;

@@ -1,258 +1,175 @@
 //! Shows `BigQuery` who we are: a [`Login`] becomes a source of tokens.
 //!
-//! Nothing is fetched here until the first call; keys are checked at once. Tokens are cached by
-//! `yup_oauth2` until shortly before they expire. No error, debug text or log line of ours holds a
-//! key or a token. (`yup_oauth2` itself writes tokens at level debug: its log target must stay off.)
+//! Nothing is fetched here until the first call (but a project that only the metadata server knows);
+//! keys are checked at once. No error, debug text or log line of ours holds a key or a token.
+//! (`yup_oauth2` itself writes tokens at level debug: its log target must stay off.)
 
-use std::path::Path;
+mod cached;
+mod endpoint;
+mod exchange;
+mod file;
+mod forwarded;
+mod impersonation;
+mod key;
+mod metadata;
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
-use gcp_bigquery_client::auth::Authenticator;
-use gcp_bigquery_client::error::BQError;
-use gcp_bigquery_client::yup_oauth2::authenticator::{ApplicationDefaultCredentialsTypes, DefaultAuthenticator};
-use gcp_bigquery_client::yup_oauth2::authorized_user::AuthorizedUserSecret;
-use gcp_bigquery_client::yup_oauth2::{
-    self as oauth, ApplicationDefaultCredentialsAuthenticator, ApplicationDefaultCredentialsFlowOpts,
-    AuthorizedUserAuthenticator, ServiceAccountAuthenticator, ServiceAccountKey,
-};
-use serde_json::{Map, Value};
-use sha2::{Digest as _, Sha256};
-use weir_plan::{Error, Kind, Result};
+use weir_plan::{Error, Result};
 
-use crate::config::{Login, application_default_file};
+use self::endpoint::Endpoint;
+use self::exchange::Exchange;
+pub use self::forwarded::{CallerTokens, Forwarded};
+use self::impersonation::Impersonation;
+use crate::clock::Clock;
+use crate::config::{Login, Secret, application_default_file, metadata_host};
 
-/// Enough for jobs, results, tables and the Storage Read API.
-const SCOPES: [&str; 1] = ["https://www.googleapis.com/auth/bigquery"];
+/// What a token that `BigQuery` sees is good for: jobs, results, tables, the Storage Read API.
+const BIGQUERY: &[&str] = &["https://www.googleapis.com/auth/bigquery"];
 
-/// A token endpoint answers in this time or not at all.
-const TOKEN_TIMEOUT: Duration = Duration::from_secs(20);
+/// The same, and the sheets that external tables lie in. Only service accounts may ask for it unasked.
+const BIGQUERY_AND_SHEETS: &[&str] =
+    &["https://www.googleapis.com/auth/bigquery", "https://www.googleapis.com/auth/drive.readonly"];
+
+/// What a token is good for that acts in the name of a service account.
+const CLOUD: &[&str] = &["https://www.googleapis.com/auth/cloud-platform"];
+
+/// Where tokens come from.
+#[async_trait]
+pub(super) trait Tokens: Send + Sync {
+    /// A token for one call.
+    ///
+    /// # Errors
+    /// `Unavailable` if a login of our own is refused (then [`LoginRefused`] is among the causes) or
+    /// its endpoint cannot be reached: the caller cannot mend it. `Unauthenticated` for one that the
+    /// caller brought, or did not.
+    ///
+    /// [`LoginRefused`]: crate::source::LoginRefused
+    async fn token(&self) -> Result<Secret>;
+
+    /// `BigQuery` did not take a token: it is not given out again.
+    fn refused(&self, _: &Secret) {}
+
+    /// Whose login it is.
+    fn whose(&self) -> Whose {
+        Whose::Ours
+    }
+
+    /// The same login for one caller, where it lives on the callers' own tokens.
+    fn on_behalf(&self, _: &Arc<Forwarded>) -> Option<Arc<dyn Tokens>> {
+        None
+    }
+}
+
+/// Whose login a call is made with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Whose {
+    /// One of the settings.
+    Ours,
+    /// The caller's own.
+    Callers,
+}
 
 /// A login that can be used.
 pub(super) struct LoggedIn {
     /// The credential's name; no secret.
     pub(super) principal: String,
+    /// Who knows the project that it belongs to.
+    home: Home,
     /// Where tokens come from.
-    pub(super) authenticator: Arc<dyn Authenticator>,
+    pub(super) tokens: Arc<dyn Tokens>,
+}
+
+/// Who knows the project of a login.
+enum Home {
+    Nobody,
+    Named(String),
+    Metadata(Endpoint),
+}
+
+impl LoggedIn {
+    fn new(principal: impl Into<String>, tokens: impl Tokens + 'static) -> Self {
+        Self { principal: principal.into(), home: Home::Nobody, tokens: Arc::new(tokens) }
+    }
+
+    /// The project that the login belongs to, where somebody knows it.
+    ///
+    /// # Errors
+    /// `Unavailable` if the metadata server does not answer.
+    pub(super) async fn project(&self) -> Result<Option<String>> {
+        match &self.home {
+            Home::Nobody => Ok(None),
+            Home::Named(project) => Ok(Some(project.clone())),
+            Home::Metadata(endpoint) => metadata::project(endpoint).await.map(Some),
+        }
+    }
+}
+
+/// What the tokens of a login are for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    /// Calls of `BigQuery`.
+    BigQuery,
+    /// Acting in the name of a service account.
+    Impersonation,
 }
 
 /// Prepares a login.
 ///
 /// # Errors
 /// `InvalidQuery`, naming the field or file that is missing or wrong.
-pub(super) async fn prepare(login: &Login) -> Result<LoggedIn> {
+pub(super) async fn prepare(login: &Login, clock: &Arc<dyn Clock>) -> Result<LoggedIn> {
+    for_purpose(login, clock, Purpose::BigQuery).await
+}
+
+async fn for_purpose(login: &Login, clock: &Arc<dyn Clock>, purpose: Purpose) -> Result<LoggedIn> {
     match login {
         Login::ServiceAccount { client_email, private_key, token_uri } => {
-            let key = service_account_key(client_email, &private_key.0, token_uri)?;
-            service_account(key).await
+            let key = key::service_account_key(client_email, &private_key.0, token_uri)?;
+            key::service_account(key, purpose, clock).await
         }
-        Login::KeyFile(path) => key_file(path).await,
+        Login::KeyFile(path) => file::read(path, purpose, clock).await,
         Login::ApplicationDefault => {
             let logged_in = match application_default_file() {
-                Some(path) => key_file(&path).await?,
-                None => metadata_server().await?,
+                Some(path) => file::read(&path, purpose, clock).await?,
+                None => metadata::server(&metadata_host(), purpose, clock)?,
             };
             Ok(LoggedIn { principal: format!("application-default:{}", logged_in.principal), ..logged_in })
         }
-        Login::Anonymous => Ok(LoggedIn { principal: "anonymous".to_owned(), authenticator: Arc::new(Anonymous) }),
+        Login::Anonymous => Ok(LoggedIn::new("anonymous", Anonymous)),
+        Login::Forwarded => Ok(LoggedIn::new(forwarded::PRINCIPAL, forwarded::Access::default())),
+        Login::Exchanged { provider, token_uri } => {
+            let exchange = Exchange::of_callers(provider, token_uri.as_deref(), purpose)?;
+            Ok(LoggedIn::new(forwarded::PRINCIPAL, exchange.cached(clock)))
+        }
+        Login::Impersonated { login, service_account, endpoint } => {
+            let base = Box::pin(for_purpose(login, clock, Purpose::Impersonation)).await?;
+            let impersonation = Impersonation::of(base.tokens, service_account, endpoint.as_deref())?;
+            let tokens = impersonation.cached(clock);
+            Ok(LoggedIn { home: base.home, ..LoggedIn::new(service_account.trim(), tokens) })
+        }
     }
 }
 
-/// A token for one call, from the cache or fetched.
-///
-/// # Errors
-/// `Unavailable` if the token is refused or its endpoint cannot be reached: the credentials are
-/// ours, so the caller cannot mend it.
-pub(super) async fn token(authenticator: &dyn Authenticator) -> Result<String> {
-    authenticator.access_token().await.map_err(|error| {
-        let message = match &error {
-            BQError::YupAuthError(oauth::Error::AuthError(refusal)) => {
-                format!("BigQuery refuses our credentials: {refusal}")
-            }
-            BQError::YupAuthError(oauth::Error::HttpClientError(_) | oauth::Error::HttpError(_)) => {
-                "cannot reach the endpoint that gives tokens for BigQuery (the key's token_uri, or the metadata server)"
-                    .to_owned()
-            }
-            BQError::YupAuthError(oauth::Error::JSONError(_)) => {
-                "the endpoint that gives tokens for BigQuery answered with something else; check the token URI"
-                    .to_owned()
-            }
-            _ => "no token for BigQuery".to_owned(),
-        };
-        Error::new(Kind::Unavailable, message).with_source(error)
-    })
-}
-
-#[derive(Clone)]
-struct Tokens(DefaultAuthenticator);
-
-#[async_trait]
-impl Authenticator for Tokens {
-    async fn access_token(&self) -> Result<String, BQError> {
-        Ok(self.0.token(&SCOPES).await?.token().ok_or(BQError::NoToken)?.to_owned())
-    }
+/// The login of this machine, as the metadata server at `host` gives it.
+#[cfg(test)]
+pub(super) fn machine(host: &str, clock: &Arc<dyn Clock>) -> Result<LoggedIn> {
+    metadata::server(host, Purpose::BigQuery, clock)
 }
 
 /// Any token will do for a stand-in.
-#[derive(Clone)]
 struct Anonymous;
 
 #[async_trait]
-impl Authenticator for Anonymous {
-    async fn access_token(&self) -> Result<String, BQError> {
-        Ok("anonymous".to_owned())
+impl Tokens for Anonymous {
+    async fn token(&self) -> Result<Secret> {
+        Ok(Secret("anonymous".to_owned()))
     }
 }
 
-async fn service_account(key: ServiceAccountKey) -> Result<LoggedIn> {
-    let principal = key.client_email.clone();
-    let authenticator = ServiceAccountAuthenticator::builder(key).with_timeout(TOKEN_TIMEOUT).build().await;
-    let authenticator = authenticator.map_err(|error| {
-        Error::invalid(format!("the private key of {principal} cannot be read; it must be an RSA key in PEM"))
-            .with_source(error)
-    })?;
-    Ok(LoggedIn { principal, authenticator: Arc::new(Tokens(authenticator)) })
-}
-
-async fn authorized_user(secret: AuthorizedUserSecret) -> Result<LoggedIn> {
-    // Users have no name in their file: a digest tells them apart, as cache keys must.
-    let digest = Sha256::digest(format!("{}\n{}", secret.client_id, secret.refresh_token));
-    let principal = format!(
-        "authorized-user:{}",
-        digest.iter().take(8).fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
-    );
-    let authenticator = AuthorizedUserAuthenticator::builder(secret).with_timeout(TOKEN_TIMEOUT).build().await;
-    let authenticator =
-        authenticator.map_err(|error| Error::internal("cannot use a user's credentials").with_source(error))?;
-    Ok(LoggedIn { principal, authenticator: Arc::new(Tokens(authenticator)) })
-}
-
-async fn metadata_server() -> Result<LoggedIn> {
-    let options = ApplicationDefaultCredentialsFlowOpts::default();
-    let authenticator = match ApplicationDefaultCredentialsAuthenticator::builder(options).await {
-        ApplicationDefaultCredentialsTypes::InstanceMetadata(builder) => {
-            builder.with_timeout(TOKEN_TIMEOUT).build().await
-        }
-        ApplicationDefaultCredentialsTypes::ServiceAccount(builder) => {
-            builder.with_timeout(TOKEN_TIMEOUT).build().await
-        }
-    };
-    let authenticator = authenticator
-        .map_err(|error| Error::internal("cannot use application-default credentials").with_source(error))?;
-    Ok(LoggedIn { principal: "metadata-server".to_owned(), authenticator: Arc::new(Tokens(authenticator)) })
-}
-
-async fn key_file(path: &Path) -> Result<LoggedIn> {
-    let file = path.display();
-    let bytes = tokio::fs::read(path).await;
-    let bytes =
-        bytes.map_err(|error| Error::invalid(format!("credentials file {file}: cannot be read")).with_source(error))?;
-    // The parser's error may quote a secret, so it goes no further.
-    let fields: Map<String, Value> = serde_json::from_slice(&bytes)
-        .map_err(|_| Error::invalid(format!("credentials file {file}: is not a JSON object")))?;
-    let text = |name: &str| fields.get(name).and_then(Value::as_str).unwrap_or_default();
-    match text("type") {
-        "service_account" | "" => {
-            let key = service_account_key(text("client_email"), text("private_key"), text("token_uri"));
-            service_account(key.map_err(|error| error.context(format_args!("credentials file {file}")))?).await
-        }
-        "authorized_user" => {
-            let secret = serde_json::from_value(Value::Object(fields)).map_err(|_| {
-                Error::invalid(format!("credentials file {file}: client_id, client_secret or refresh_token is missing"))
-            })?;
-            authorized_user(secret).await
-        }
-        other => Err(Error::invalid(format!(
-            "credentials file {file}: type {other:?} is not supported; use a service_account key or authorized_user"
-        ))),
-    }
-}
-
-/// Checks the three fields that a login needs.
-fn service_account_key(client_email: &str, private_key: &str, token_uri: &str) -> Result<ServiceAccountKey> {
-    let fields = [("client email", client_email), ("private key", private_key), ("token URI", token_uri)];
-    let missing: Vec<_> = fields.iter().filter(|(_, value)| value.trim().is_empty()).map(|(name, _)| *name).collect();
-    if !missing.is_empty() {
-        return Err(Error::invalid(format!("the service account's {} is missing", missing.join(", "))));
-    }
-    let private_key = private_key.replace("\\n", "\n");
-    if !private_key.trim_start().starts_with("-----BEGIN") {
-        return Err(Error::invalid(
-            "the service account's private key is not PEM; it must start with -----BEGIN PRIVATE KEY-----",
-        ));
-    }
-    let token_uri = token_uri.trim();
-    match (token_uri.parse::<http::Uri>(), token_uri.parse::<url::Url>()) {
-        (Ok(_), Ok(url)) if matches!(url.scheme(), "http" | "https") => {}
-        _ => {
-            return Err(Error::invalid(format!(
-                "the service account's token URI {token_uri:?} is not an http or https address"
-            )));
-        }
-    }
-    Ok(ServiceAccountKey {
-        key_type: Some("service_account".to_owned()),
-        project_id: None,
-        private_key_id: None,
-        private_key,
-        client_email: client_email.trim().to_owned(),
-        client_id: None,
-        auth_uri: None,
-        token_uri: token_uri.to_owned(),
-        auth_provider_x509_cert_url: None,
-        client_x509_cert_url: None,
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::Secret;
-
-    const TOKEN_URI: &str = "https://oauth2.googleapis.com/token";
-
-    async fn refusal(client_email: &str, private_key: &str, token_uri: &str) -> String {
-        let login = Login::ServiceAccount {
-            client_email: client_email.to_owned(),
-            private_key: Secret(private_key.to_owned()),
-            token_uri: token_uri.to_owned(),
-        };
-        let error = prepare(&login).await.err().unwrap();
-        assert_eq!(error.kind(), Kind::InvalidQuery);
-        format!("{error:?}")
-    }
-
-    #[tokio::test]
-    async fn a_missing_or_wrong_field_is_named_and_never_quoted() {
-        let text = refusal("", "", TOKEN_URI).await;
-        assert!(text.contains("client email, private key is missing"), "{text}");
-        let text = refusal("a@b", "hunter2", TOKEN_URI).await;
-        assert!(text.contains("private key is not PEM") && !text.contains("hunter2"), "{text}");
-        let text = refusal("a@b", "-----BEGIN PRIVATE KEY-----\\nhunter2\\n-----END PRIVATE KEY-----", TOKEN_URI).await;
-        assert!(text.contains("private key of a@b cannot be read") && !text.contains("hunter2"), "{text}");
-        let text = refusal("a@b", "-----BEGIN PRIVATE KEY-----", "not a uri").await;
-        assert!(text.contains("token URI \"not a uri\""), "{text}");
-    }
-
-    #[tokio::test]
-    async fn a_wrong_credentials_file_is_named_and_never_quoted() {
-        let folder = tempfile::tempdir().unwrap();
-        let check = async |content: Option<&str>, expected: &str| {
-            let path = folder.path().join("key.json");
-            match content {
-                Some(content) => std::fs::write(&path, content).unwrap(),
-                None => drop(std::fs::remove_file(&path)),
-            }
-            let error = prepare(&Login::KeyFile(path)).await.err().unwrap();
-            let text = format!("{error:?}");
-            assert!(text.contains("key.json") && text.contains(expected) && !text.contains("hunter2"), "{text}");
-        };
-        check(None, "cannot be read").await;
-        check(Some("\"hunter2\""), "not a JSON object").await;
-        check(Some(r#"{"type":"service_account","private_key":"hunter2"}"#), "client email, token URI is missing")
-            .await;
-        check(Some(r#"{"type":"authorized_user","refresh_token":"hunter2"}"#), "client_id").await;
-        check(Some(r#"{"type":"external_account"}"#), "\"external_account\" is not supported").await;
-    }
+fn missing(what: &str) -> Error {
+    Error::invalid(format!("{what} is missing"))
 }

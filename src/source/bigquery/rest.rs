@@ -1,6 +1,6 @@
 //! Calls of the `BigQuery` v2 API over HTTP, with the token of our login.
 //!
-//! The client crate lends its login trait and its models. Its own calls are not used because they
+//! The client crate lends its models. Its own calls are not used because they
 //! lose what we act on: the HTTP status of an error body in another form, `Retry-After`, errors
 //! without an `errors` list, every resource with a column type that its closed list lacks (RANGE),
 //! and `formatOptions` of results. It knows neither jobs nor rows.
@@ -10,15 +10,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use gcp_bigquery_client::auth::Authenticator;
-use reqwest::{Method, RequestBuilder};
+use reqwest::{Method, RequestBuilder, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use url::Url;
 use weir_plan::{Error, Kind, Result};
 
 use super::errors::Failure;
-use super::login;
+use super::login::Tokens;
 
 /// Google's own endpoint.
 const GOOGLE: &str = "https://bigquery.googleapis.com";
@@ -34,7 +33,7 @@ const READ_TIMEOUT: Duration = Duration::from_mins(1);
 pub(super) struct Rest {
     http: reqwest::Client,
     base: Url,
-    authenticator: Arc<dyn Authenticator>,
+    tokens: Arc<dyn Tokens>,
 }
 
 impl Rest {
@@ -42,7 +41,7 @@ impl Rest {
     ///
     /// # Errors
     /// `InvalidQuery` for an endpoint that is not an HTTP address.
-    pub(super) fn new(endpoint: Option<&str>, authenticator: Arc<dyn Authenticator>) -> Result<Self> {
+    pub(super) fn new(endpoint: Option<&str>, tokens: Arc<dyn Tokens>) -> Result<Self> {
         let base = base_url(endpoint)?;
         let mut http = reqwest::Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
@@ -52,7 +51,12 @@ impl Rest {
             http = http.no_proxy();
         }
         let http = http.build().map_err(|error| Error::internal("cannot make an HTTP client").with_source(error))?;
-        Ok(Self { http, base, authenticator })
+        Ok(Self { http, base, tokens })
+    }
+
+    /// The same API under another login.
+    pub(super) fn under(&self, tokens: Arc<dyn Tokens>) -> Self {
+        Self { http: self.http.clone(), base: self.base.clone(), tokens }
     }
 
     /// Whether the endpoint is one of Google's.
@@ -94,9 +98,15 @@ impl Rest {
     }
 
     async fn send(&self, request: RequestBuilder) -> Result<Bytes, Failure> {
-        let token = login::token(&*self.authenticator).await?;
-        let response = request.bearer_auth(token).send().await.map_err(|error| self.unreachable(error))?;
+        let token = self.tokens.token().await?;
+        let response = request.bearer_auth(&token.0).send().await.map_err(|error| self.unreachable(error))?;
         let status = response.status();
+        if status == StatusCode::UNAUTHORIZED {
+            self.tokens.refused(&token);
+        }
+        let refused = |body: &[u8], retry_after| {
+            Failure::of_response(status.as_u16(), retry_after, body).under(self.tokens.whose())
+        };
         let retry_after = response
             .headers()
             .get("retry-after")
@@ -104,8 +114,8 @@ impl Rest {
             .map(Duration::from_secs);
         match response.bytes().await {
             Ok(body) if status.is_success() => Ok(body),
-            Ok(body) => Err(Failure::of_response(status.as_u16(), retry_after, &body)),
-            Err(_) if !status.is_success() => Err(Failure::of_response(status.as_u16(), retry_after, b"")),
+            Ok(body) => Err(refused(&body, retry_after)),
+            Err(_) if !status.is_success() => Err(refused(b"", retry_after)),
             Err(error) => Err(self.unreachable(error)),
         }
     }
@@ -144,7 +154,7 @@ fn base_url(endpoint: Option<&str>) -> Result<Url> {
 }
 
 /// Whether the address is on this machine, where no proxy can help.
-fn is_loopback(url: &Url) -> bool {
+pub(super) fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(url::Host::Domain(name)) => name == "localhost",
         Some(url::Host::Ipv4(address)) => address.is_loopback(),

@@ -9,7 +9,6 @@ use arrow::array::RecordBatch;
 use arrow::buffer::Buffer;
 use arrow::datatypes::SchemaRef;
 use arrow::ipc::reader::StreamDecoder;
-use gcp_bigquery_client::auth::Authenticator;
 use gcp_bigquery_client::google::cloud::bigquery::storage::v1::big_query_read_client::BigQueryReadClient;
 use gcp_bigquery_client::google::cloud::bigquery::storage::v1::{
     CreateReadSessionRequest, DataFormat, ReadRowsRequest, ReadSession, read_rows_response, read_session,
@@ -23,7 +22,7 @@ use weir_plan::{Error, Kind, Result};
 
 use super::conform::conform;
 use super::gathered::Gathered;
-use super::login;
+use super::login::Tokens;
 
 /// Google's own endpoint.
 const GOOGLE: &str = "https://bigquerystorage.googleapis.com";
@@ -47,7 +46,7 @@ const END_OF_STREAM: [u8; 8] = [0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0];
 /// A Storage Read API under our login.
 pub(super) struct Storage {
     channel: Channel,
-    authenticator: Arc<dyn Authenticator>,
+    tokens: Arc<dyn Tokens>,
     project: String,
 }
 
@@ -64,7 +63,7 @@ impl Storage {
     ///
     /// # Errors
     /// `InvalidQuery` for an endpoint that is not an HTTP address.
-    pub(super) fn new(endpoint: Option<&str>, authenticator: Arc<dyn Authenticator>, project: &str) -> Result<Self> {
+    pub(super) fn new(endpoint: Option<&str>, tokens: Arc<dyn Tokens>, project: &str) -> Result<Self> {
         let address = endpoint.unwrap_or(GOOGLE).trim_end_matches('/');
         let wrong =
             || Error::invalid(format!("the Storage Read API's endpoint {address:?} is not an http or https address"));
@@ -86,7 +85,12 @@ impl Storage {
             .http2_adaptive_window(true)
             .tcp_nodelay(true)
             .connect_lazy();
-        Ok(Self { channel, authenticator, project: project.to_owned() })
+        Ok(Self { channel, tokens, project: project.to_owned() })
+    }
+
+    /// The same API under another login.
+    pub(super) fn under(&self, tokens: Arc<dyn Tokens>) -> Self {
+        Self { channel: self.channel.clone(), tokens, project: self.project.clone() }
     }
 
     /// Reads a whole table as batches of the schema `arrow`.
@@ -149,9 +153,9 @@ impl Storage {
     }
 
     async fn request<T>(&self, message: T, routing: &str) -> Result<Request<T>> {
-        let token = login::token(&*self.authenticator).await?;
+        let token = self.tokens.token().await?;
         let wrong = |error| Error::internal("a header of gRPC cannot be written").with_source(error);
-        let mut authorization: MetadataValue<_> = format!("Bearer {token}").parse().map_err(wrong)?;
+        let mut authorization: MetadataValue<_> = format!("Bearer {}", token.0).parse().map_err(wrong)?;
         authorization.set_sensitive(true);
         let mut request = Request::new(message);
         request.metadata_mut().insert("authorization", authorization);

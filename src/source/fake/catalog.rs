@@ -25,17 +25,20 @@ pub(super) async fn token(asked: Asked, body: Bytes) -> Response {
         .answer(
             CallKind::Token,
             |_| {},
-            |admitted| async move {
-                Ok(match admitted.shared.tokens.grant(&body) {
-                    Ok(token) => Json(token).into_response(),
-                    Err((error, description)) => {
-                        let body = json!({"error": error, "error_description": description});
-                        (StatusCode::BAD_REQUEST, Json(body)).into_response()
-                    }
-                })
-            },
+            |admitted| async move { Ok(oauth(admitted.shared.tokens.grant(&body, admitted.shared.clock.now()))) },
         )
         .await
+}
+
+/// The answer of an OAuth endpoint, or its refusal.
+pub(super) fn oauth(outcome: Result<Value, (&'static str, String)>) -> Response {
+    match outcome {
+        Ok(token) => Json(token).into_response(),
+        Err((error, description)) => {
+            let body = json!({"error": error, "error_description": description});
+            (StatusCode::BAD_REQUEST, Json(body)).into_response()
+        }
+    }
 }
 
 pub(super) async fn list_projects(asked: Asked) -> Response {

@@ -20,8 +20,10 @@ pub struct FakeConfig {
     pub kept_jobs: usize,
     /// Calls, and jobs, that the log keeps.
     pub kept_calls: usize,
-    /// Whether requests need a token from `/token`.
+    /// Whether requests need a token that this server gave.
     pub require_token: bool,
+    /// Principals and the service accounts in whose name each may act.
+    pub token_creators: Vec<(String, String)>,
     /// Whether an error in the SQL ends the job, as a real insert may do, rather than refuses the
     /// insert.
     pub late_errors: bool,
@@ -47,6 +49,7 @@ impl Default for FakeConfig {
             kept_jobs: 1_000,
             kept_calls: 100_000,
             require_token: false,
+            token_creators: Vec::new(),
             late_errors: false,
             streams: 2,
             rows_per_message: 8_192,

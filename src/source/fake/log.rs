@@ -15,6 +15,10 @@ use crate::source::{Job, Priority};
 pub enum CallKind {
     /// `POST /token`.
     Token,
+    /// The security token service: `POST /v1/token`.
+    Exchange,
+    /// IAM: `serviceAccounts.generateAccessToken`.
+    Impersonate,
     /// `projects.list`.
     ListProjects,
     /// `datasets.list`.

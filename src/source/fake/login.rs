@@ -5,9 +5,12 @@
 use std::collections::HashMap;
 
 use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::alphabet::URL_SAFE;
+use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
+use weir_plan::Timestamp;
 
 use super::reply::ApiError;
 
@@ -16,18 +19,24 @@ const GRANT: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 
 /// Longest life of an assertion and of a token, in seconds.
 /// Source: <https://developers.google.com/identity/protocols/oauth2/service-account>.
-const LIFE_SECS: i64 = 3600;
+pub(super) const LIFE_SECS: i64 = 3600;
 
-/// Whom tokens were given to.
+/// RFC 7515 wants no padding; Google takes it from the clients that put it there, such as `yup_oauth2`.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &URL_SAFE,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+/// Whom tokens were given to, and until when.
 #[derive(Default)]
-pub(super) struct Tokens(Mutex<HashMap<String, String>>);
+pub(super) struct Tokens(Mutex<HashMap<String, (String, Timestamp)>>);
 
 impl Tokens {
     /// Checks a token request, a form, and answers with a new token.
     ///
     /// # Errors
     /// OAuth's error code and description.
-    pub(super) fn grant(&self, form: &[u8]) -> Result<Value, (&'static str, String)> {
+    pub(super) fn grant(&self, form: &[u8], now: Timestamp) -> Result<Value, (&'static str, String)> {
         let form: HashMap<_, _> = url::form_urlencoded::parse(form).into_owned().collect();
         match form.get("grant_type").map(String::as_str) {
             Some(GRANT) => {}
@@ -35,17 +44,34 @@ impl Tokens {
         }
         let assertion = form.get("assertion").ok_or(("invalid_request", "Missing assertion".to_owned()))?;
         let issuer = issuer(assertion).map_err(|wrong| ("invalid_grant", format!("Invalid JWT: {wrong}")))?;
-        let token = format!("ya29.{}", uuid::Uuid::new_v4().simple());
-        self.0.lock().insert(token.clone(), issuer);
+        let token = self.issue(&issuer, now, LIFE_SECS);
         Ok(json!({"access_token": token, "expires_in": LIFE_SECS - 1, "token_type": "Bearer"}))
+    }
+
+    /// A new token for somebody.
+    pub(super) fn issue(&self, principal: &str, now: Timestamp, life_secs: i64) -> String {
+        let token = format!("ya29.{}", uuid::Uuid::new_v4().simple());
+        self.0.lock().insert(token.clone(), (principal.to_owned(), later(now, life_secs)));
+        token
+    }
+
+    /// Forgets all tokens.
+    pub(super) fn revoke(&self) {
+        self.0.lock().clear();
     }
 
     /// Whom a token was given to.
     ///
     /// # Errors
-    /// `authError` for a missing or unknown token where one is required.
-    pub(super) fn principal(&self, token: Option<&str>, required: bool) -> Result<Option<String>, ApiError> {
+    /// `authError` for a missing, unknown or expired token where one is required.
+    pub(super) fn principal(
+        &self,
+        token: Option<&str>,
+        required: bool,
+        now: Timestamp,
+    ) -> Result<Option<String>, ApiError> {
         let known = token.and_then(|token| self.0.lock().get(token).cloned());
+        let known = known.filter(|(_, expires_at)| now < *expires_at).map(|(principal, _)| principal);
         match (known, token) {
             (Some(principal), _) => Ok(Some(principal)),
             (None, _) if !required => Ok(None),
@@ -61,6 +87,11 @@ impl Tokens {
             )),
         }
     }
+}
+
+/// So many seconds after `now`.
+pub(super) fn later(now: Timestamp, seconds: i64) -> Timestamp {
+    Timestamp::saturating(seconds.saturating_mul(1_000_000).saturating_add(now.micros()))
 }
 
 /// The token in an `Authorization` header.
@@ -79,7 +110,7 @@ fn issuer(assertion: &str) -> Result<String, String> {
     if header["alg"] != "RS256" {
         return Err(format!("its algorithm is {}, not RS256", header["alg"]));
     }
-    match URL_SAFE_NO_PAD.decode(signature) {
+    match BASE64.decode(signature) {
         Ok(signature) if signature.len() >= 256 => {}
         _ => return Err("its signature is not that of an RSA key of 2048 bits or more".to_owned()),
     }
@@ -102,13 +133,15 @@ fn issuer(assertion: &str) -> Result<String, String> {
     text("iss")
 }
 
-fn decode(part: &str) -> Option<Value> {
-    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).ok()?).ok()
+/// A part of a JWT.
+pub(super) fn decode(part: &str) -> Option<Value> {
+    serde_json::from_slice(&BASE64.decode(part).ok()?).ok()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
     fn jwt(header: &Value, claims: &Value) -> String {
         let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
@@ -119,12 +152,16 @@ mod tests {
         json!({"iss": "a@p.iam", "aud": "http://127.0.0.1:1/token", "scope": "bigquery", "iat": 100, "exp": 3700})
     }
 
+    fn now(seconds: i64) -> Timestamp {
+        Timestamp::saturating(seconds * 1_000_000)
+    }
+
     fn grant(tokens: &Tokens, grant: &str, assertion: &str) -> Result<Value, (&'static str, String)> {
         let form = url::form_urlencoded::Serializer::new(String::new())
             .append_pair("grant_type", grant)
             .append_pair("assertion", assertion)
             .finish();
-        tokens.grant(form.as_bytes())
+        tokens.grant(form.as_bytes(), now(0))
     }
 
     #[test]
@@ -132,10 +169,13 @@ mod tests {
         let tokens = Tokens::default();
         let answer = grant(&tokens, GRANT, &jwt(&json!({"alg": "RS256"}), &claims())).unwrap();
         let token = answer["access_token"].as_str().unwrap();
-        assert_eq!(tokens.principal(Some(token), true).unwrap().as_deref(), Some("a@p.iam"));
-        assert_eq!(tokens.principal(Some("other"), true).unwrap_err().reason, "authError");
-        assert_eq!(tokens.principal(None, true).unwrap_err().reason, "required");
-        assert_eq!(tokens.principal(None, false).unwrap(), None);
+        assert_eq!(tokens.principal(Some(token), true, now(3599)).unwrap().as_deref(), Some("a@p.iam"));
+        assert_eq!(tokens.principal(Some(token), true, now(3600)).unwrap_err().reason, "authError");
+        assert_eq!(tokens.principal(Some("other"), true, now(0)).unwrap_err().reason, "authError");
+        assert_eq!(tokens.principal(None, true, now(0)).unwrap_err().reason, "required");
+        assert_eq!(tokens.principal(None, false, now(0)).unwrap(), None);
+        tokens.revoke();
+        assert_eq!(tokens.principal(Some(token), true, now(0)).unwrap_err().reason, "authError");
     }
 
     #[test]

@@ -17,13 +17,13 @@ use super::log::{Call, CallKind};
 use super::login::bearer;
 use super::reply::{ApiError, Reply, html_response};
 use super::rows::Timestamps;
-use super::{Fault, Shared, catalog, queries};
+use super::{Fault, Shared, catalog, federation, queries};
 use crate::config::Secret;
 
 /// Largest request. Source: <https://cloud.google.com/bigquery/quotas#api_request_quotas>.
 const MAX_REQUEST_BYTES: usize = 10 * 1024 * 1024;
 
-/// Routes below `/bigquery/v2`, and the token endpoint.
+/// Routes below `/bigquery/v2`, and those that give tokens.
 pub(super) fn router(shared: Arc<Shared>) -> Router {
     let jobs = "/bigquery/v2/projects/{project}/jobs";
     let queries = "/bigquery/v2/projects/{project}/queries";
@@ -41,6 +41,8 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route(&format!("{datasets}/{{dataset}}/tables/{{table}}"), get(catalog::get_table))
         .route(&format!("{datasets}/{{dataset}}/tables/{{table}}/data"), get(catalog::read_table))
         .route("/token", post(catalog::token))
+        .route("/v1/token", post(federation::exchange))
+        .route("/v1/projects/-/serviceAccounts/{verb}", post(federation::impersonate))
         .fallback(unknown)
         .layer(DefaultBodyLimit::max(MAX_REQUEST_BYTES))
         .with_state(shared)

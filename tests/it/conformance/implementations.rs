@@ -37,6 +37,7 @@ pub(crate) fn config(rest_url: String, storage_url: String, storage_read_above_r
     BigQueryConfig {
         login: Login::Anonymous,
         project: PROJECT.to_owned(),
+        data_project: None,
         location: None,
         endpoint: Some(rest_url),
         storage_endpoint: Some(storage_url),
@@ -45,6 +46,8 @@ pub(crate) fn config(rest_url: String, storage_url: String, storage_read_above_r
         storage_read_above_rows,
         job_timeout: None,
         price: Price::default(),
+        deadline: None,
+        allowed_datasets: None,
     }
 }
 

@@ -1,7 +1,7 @@
 //! A throw-away key, made for these tests and known to nobody's service. It opens nothing.
 
 /// An RSA private key in PEM, for tests only.
-pub(super) const TEST_ONLY_KEY: &str = "\
+pub(in super::super) const TEST_ONLY_KEY: &str = "\
 -----BEGIN PRIVATE KEY-----\n\
 MIIEvwIBADANBgkqhkiG9w0BAQEFAASCBKkwggSlAgEAAoIBAQCwdKBkkNsTaPul\n\
 mEtCfDF4eI4cu+9LmE+q1D3AoR7aP3kCmiUCNCEki57ItD5syUneKGxV8105F3wR\n\

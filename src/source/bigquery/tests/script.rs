@@ -94,18 +94,7 @@ impl Server {
     }
 
     pub(super) fn config(&self) -> BigQueryConfig {
-        BigQueryConfig {
-            login: Login::Anonymous,
-            project: "p".to_owned(),
-            location: None,
-            endpoint: Some(self.url.clone()),
-            storage_endpoint: None,
-            maximum_bytes_billed: None,
-            priority: Priority::Interactive,
-            storage_read_above_rows: None,
-            job_timeout: None,
-            price: Price::default(),
-        }
+        config(self.url.clone())
     }
 
     pub(super) async fn client(&self) -> BigQuery {
@@ -139,6 +128,25 @@ impl Server {
     /// Lets one held call go.
     pub(super) fn release(&self) {
         self.shared.release.notify_one();
+    }
+}
+
+/// A client's settings before a server.
+pub(super) fn config(endpoint: String) -> BigQueryConfig {
+    BigQueryConfig {
+        login: Login::Anonymous,
+        project: "p".to_owned(),
+        data_project: None,
+        location: None,
+        endpoint: Some(endpoint),
+        storage_endpoint: None,
+        maximum_bytes_billed: None,
+        priority: Priority::Interactive,
+        storage_read_above_rows: None,
+        job_timeout: None,
+        deadline: None,
+        allowed_datasets: None,
+        price: Price::default(),
     }
 }
 
