@@ -6,6 +6,7 @@
 //! Decimal256(76, 38) (BIGNUMERIC), Date32, Time64(µs), Timestamp(µs, "UTC") (TIMESTAMP),
 //! Timestamp(µs) without a zone (DATETIME), Struct and List.
 
+pub(crate) mod decimal;
 pub(crate) mod json;
 #[cfg(test)]
 pub(crate) mod samples;
