@@ -3,9 +3,13 @@
 //! It knows no protocol: not how a query was asked, nor how its answer is written.
 
 mod answer;
+mod aside;
+mod columns;
 mod fetch;
 #[cfg(test)]
 mod tests;
+
+pub(crate) use aside::aside;
 
 pub use answer::{Answer, Door, Explanation, Provenance, SegmentExplanation, Status};
 
@@ -54,6 +58,7 @@ pub struct Engine {
     identity: String,
     settings: EngineSettings,
     shared: Shared,
+    columns: columns::Columns,
 }
 
 /// One segment of an answer, and how it was come by.
@@ -73,7 +78,7 @@ impl Engine {
             identity.project,
             identity.principal
         );
-        Arc::new(Self { source, identity, settings, shared })
+        Arc::new(Self { source, identity, settings, shared, columns: columns::Columns::default() })
     }
 
     /// The source that is asked.
@@ -89,6 +94,7 @@ impl Engine {
     /// `InvalidQuery` from planning; those of [`Source::run`]; `Timeout` after the query's deadline,
     /// while its job goes on for up to ten minutes more, so that the same query may join it.
     pub async fn answer(self: &Arc<Self>, query: &Query, door: Door) -> Result<Answer> {
+        let query = &*self.typed(query).await;
         let deadline = query.deadline;
         let answer = tokio::time::timeout(deadline, self.try_answer(query)).await.unwrap_or_else(|_| {
             self.leave_running(query);
@@ -173,6 +179,7 @@ impl Engine {
     /// # Errors
     /// Those of planning and of [`Source::dry_run`].
     pub async fn explain(&self, query: &Query) -> Result<Explanation> {
+        let query = &*self.typed(query).await;
         let now = self.shared.clock.now();
         let plan = self.plan(query, now)?;
         let segments = try_join_all(plan.segments.iter().map(|segment| async move {
