@@ -124,7 +124,7 @@ fn read(query: &Map<String, Value>, body: &Map<String, Value>, headers: &Headers
         (None, Some(_)) => return Err(Error::invalid("to is given without from")),
         (None, None) => None,
     };
-    model::query(query, Envelope { range, interval_ms: 0 }, headers)
+    model::query(query, Envelope { range, ..Envelope::default() }, headers)
 }
 
 async fn run(engine: &Arc<Engine>, verb: Verb, query: &Query) -> Result<Vec<u8>> {
