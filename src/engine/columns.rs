@@ -72,9 +72,9 @@ impl Engine {
         if types.is_empty() {
             return Cow::Borrowed(query);
         }
-        let mut typed = query.clone();
-        typed.target.column_types.extend(types.iter().map(|(name, time_type)| (name.clone(), *time_type)));
-        Cow::Owned(typed)
+        let mut query = query.clone();
+        query.target.column_types.extend(types.iter().map(|(name, time_type)| (name.clone(), *time_type)));
+        Cow::Owned(query)
     }
 
     async fn look_up(&self, query: &Query, text: &Text, now: Timestamp) -> Types {
@@ -140,7 +140,13 @@ fn time_type(schema: &Schema, path: &[String]) -> Option<TimeType> {
 /// Values that are found out once for all who ask, and forgotten in time.
 struct Memo<K, V> {
     capacity: usize,
-    slots: Mutex<HashMap<K, (Timestamp, Arc<OnceCell<V>>)>>,
+    slots: Mutex<HashMap<K, Slot<V>>>,
+}
+
+struct Slot<V> {
+    /// When the value is forgotten.
+    until: Timestamp,
+    cell: Arc<OnceCell<V>>,
 }
 
 impl<K: Clone + Eq + Hash, V> Memo<K, V> {
@@ -151,25 +157,25 @@ impl<K: Clone + Eq + Hash, V> Memo<K, V> {
     /// Where the value of `key` is, or is to be put. Where there is no room, the oldest makes way.
     fn slot(&self, key: &K, now: Timestamp) -> Arc<OnceCell<V>> {
         let mut slots = self.slots.lock();
-        if let Some((_, cell)) = slots.get(key).filter(|(until, _)| *until > now) {
-            return Arc::clone(cell);
+        if let Some(slot) = slots.get(key).filter(|slot| slot.until > now) {
+            return Arc::clone(&slot.cell);
         }
         if slots.len() >= self.capacity {
-            slots.retain(|_, (until, _)| *until > now);
+            slots.retain(|_, slot| slot.until > now);
         }
         if slots.len() >= self.capacity {
-            let oldest = slots.iter().min_by_key(|(_, (until, _))| *until).map(|(key, _)| key.clone());
+            let oldest = slots.iter().min_by_key(|(_, slot)| slot.until).map(|(key, _)| key.clone());
             oldest.and_then(|oldest| slots.remove(&oldest));
         }
         let cell = Arc::<OnceCell<V>>::default();
-        slots.insert(key.clone(), (now.plus(LIFETIME), Arc::clone(&cell)));
+        slots.insert(key.clone(), Slot { until: now.plus(LIFETIME), cell: Arc::clone(&cell) });
         cell
     }
 
     /// Forgets the value of `key` at `until`, if it was to be known for longer.
     fn forget(&self, key: &K, until: Timestamp) {
-        if let Some((known_until, _)) = self.slots.lock().get_mut(key) {
-            *known_until = (*known_until).min(until);
+        if let Some(slot) = self.slots.lock().get_mut(key) {
+            slot.until = slot.until.min(until);
         }
     }
 }

@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::*;
+use crate::target::TimeType;
 use proptest::prelude::*;
 
 fn day() -> Extent {
@@ -203,6 +204,19 @@ fn macros_in_strings_comments_and_names_stay_text() {
 fn a_comment_in_an_argument_does_not_swallow_what_follows() {
     let expected = "ts >= TIMESTAMP '2024-01-01T00:00:00Z' AND x";
     assert_eq!(expanded("$__timeFrom(ts -- the time\n) AND x").unwrap(), expected);
+}
+
+#[test]
+fn a_bound_without_a_column_is_a_bare_literal() {
+    let expected = "ts BETWEEN TIMESTAMP '2024-01-01T00:00:00Z' AND TIMESTAMP '2024-01-02T00:00:00Z'";
+    assert_eq!(expanded("ts BETWEEN $__timeFrom() AND $__timeTo()").unwrap(), expected);
+}
+
+#[test]
+fn an_apostrophe_in_a_value_neither_ends_nor_opens_a_literal() {
+    let template = r"x IN ('it\'s $__interval', 'a') AND $__interval_ms > 0 -- don't $__interval";
+    let expected = r"x IN ('it\'s $__interval', 'a') AND 600000 > 0 -- don't $__interval";
+    assert_eq!(expanded(template).unwrap(), expected);
 }
 
 #[test]

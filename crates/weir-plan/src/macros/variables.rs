@@ -74,15 +74,12 @@ pub(super) fn replaced(text: &str, mut value: impl FnMut(&str) -> Result<String>
             let name = variable.split(':').next().unwrap_or_default();
             GLOBAL.contains(&name)
         });
-        match known {
-            Some((variable, after)) => {
-                out.push_str(&value(variable)?);
-                rest = after;
-            }
-            None => {
-                out.push_str("${__");
-                rest = &rest["${__".len()..];
-            }
+        if let Some((variable, after)) = known {
+            out.push_str(&value(variable)?);
+            rest = after;
+        } else {
+            out.push_str("${__");
+            rest = &rest["${__".len()..];
         }
     }
     out.push_str(rest);
