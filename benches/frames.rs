@@ -11,7 +11,7 @@ use arrow::array::RecordBatch;
 use arrow::ipc::writer::FileWriter;
 use tokio::runtime::Runtime;
 use weir::engine::{Answer, Door, EngineSettings};
-use weir::plugin::{Format, frame};
+use weir::plugin::{Format, frames};
 use weir_plan::Query;
 
 use support::fixed::{self, Fixed};
@@ -30,8 +30,8 @@ fn main() -> Outcome {
     let batch = answer.batches.concat()?;
     for (name, format) in FORMATS {
         let group = format!("frames_{name}");
-        let make = |answer: &Answer| frame(&engine, answer, format, "A").expect("the rows can be shown");
-        let (written, length) = (write(&batch).len(), make(&answer).len());
+        let make = |answer: &Answer| frames(&engine, answer, format, "A").expect("the rows can be shown");
+        let (written, length) = (write(&batch).len(), make(&answer).concat().len());
         say(&format!("{group}: {ROWS} rows, {written} bytes of the writer, {length} of the frame"));
         let mut comparison = bench.criterion.benchmark_group(&group);
         comparison.bench_function("arrow-writer", |bencher| bencher.iter(|| write(black_box(&batch))));

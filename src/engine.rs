@@ -3,11 +3,15 @@
 //! It knows no protocol: not how a query was asked, nor how its answer is written.
 
 mod answer;
+mod aside;
 mod catalog;
+mod columns;
 mod explain;
 mod fetch;
 #[cfg(test)]
 mod tests;
+
+pub(crate) use aside::aside;
 
 pub use answer::{Answer, Door, Provenance, Status};
 pub use explain::{Checked, Explanation, SegmentExplanation};
@@ -64,6 +68,7 @@ pub struct Engine {
     identity: String,
     settings: EngineSettings,
     shared: Shared,
+    columns: columns::Columns,
 }
 
 /// One segment of an answer, and how it was come by.
@@ -83,7 +88,7 @@ impl Engine {
             identity.project,
             identity.principal
         );
-        Arc::new(Self { source, identity, settings, shared })
+        Arc::new(Self { source, identity, settings, shared, columns: columns::Columns::default() })
     }
 
     /// The source that is asked.
@@ -99,6 +104,7 @@ impl Engine {
     /// `InvalidQuery` from planning; those of [`Source::run`]; `Timeout` after the query's deadline,
     /// while its job goes on for up to ten minutes more, so that the same query may join it.
     pub async fn answer(self: &Arc<Self>, query: &Query, door: Door) -> Result<Answer> {
+        let query = &*self.typed(query).await;
         let deadline = self.deadline(query);
         let answer = tokio::time::timeout(deadline, self.try_answer(query)).await.unwrap_or_else(|_| {
             self.leave_running(query);

@@ -22,6 +22,8 @@ mod resource;
 mod scripted;
 mod serve;
 mod settings;
+mod shift;
+mod target;
 mod wide;
 
 pub use model::Format;
@@ -35,15 +37,14 @@ use weir_plan::{Error, Extent, Query, Result};
 
 use crate::engine::{Answer, Engine};
 
-/// The frame of an answer as an Arrow IPC file of one record batch, as Grafana is sent it. The rows
-/// of one content are encoded once for each format and kept; a later call puts `ref_id` and the
+/// The frames of an answer as Arrow IPC files of one record batch each, as Grafana is sent them. The
+/// rows of one content are encoded once for each format and kept; a later call puts `ref_id` and the
 /// answer's provenance round the kept bytes.
 ///
 /// # Errors
 /// `InvalidQuery` for rows that the format cannot show; it names the column, or time and labels.
-pub fn frame(engine: &Engine, answer: &Answer, format: Format, ref_id: &str) -> Result<Vec<u8>> {
-    let shape = model::Shape { format, fill: model::Fill::Null, metric_names_series: false };
-    frames::frame(engine, answer, shape, ref_id)
+pub fn frames(engine: &Engine, answer: &Answer, format: Format, ref_id: &str) -> Result<Vec<Vec<u8>>> {
+    frames::frames(engine, answer, &model::Shape::of(format), ref_id)
 }
 
 /// The question of a target of a board, as the board has it and Grafana would send it.
@@ -51,7 +52,7 @@ pub fn frame(engine: &Engine, answer: &Answer, format: Format, ref_id: &str) -> 
 /// # Errors
 /// `InvalidQuery` naming the key.
 pub fn query_of_target(model: &Map<String, Value>, range: Option<Extent>, interval_ms: i64) -> Result<Query> {
-    model::query(model, model::Envelope { range, interval_ms }, &headers::Headers::default())
+    model::query(model, model::Envelope { range, interval_ms, ..Default::default() }, &headers::Headers::default())
 }
 
 /// Writes events to stderr as hclog's JSON lines, which Grafana takes into its own log with their

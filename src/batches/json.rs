@@ -6,13 +6,15 @@
 //! BYTES base64, times ISO 8601 (TIMESTAMP in UTC with a Z, DATETIME without one), STRUCT an
 //! object, ARRAY an array. The keys of a STRUCT keep the schema's order.
 
+use std::ops::Range;
+
 use arrow::array::{
     Array, AsArray, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Decimal256Array, Float64Array, Int64Array,
     ListArray, RecordBatch, StringArray, StructArray, Time64MicrosecondArray, TimestampMicrosecondArray,
 };
 use arrow::datatypes::{
     DataType, Date32Type, Decimal128Type, Decimal256Type, Field, Float64Type, Int64Type, Schema, Time64MicrosecondType,
-    TimeUnit, TimestampMicrosecondType,
+    TimeUnit, TimestampMicrosecondType, i256,
 };
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -21,6 +23,12 @@ use serde_json::json;
 use weir_plan::{Error, Result};
 
 use super::api_type::EXTENSION;
+use super::decimal;
+
+/// Whether a column is of the type JSON.
+pub(crate) fn is_json(field: &Field) -> bool {
+    field.metadata().get(EXTENSION).is_some_and(|name| name == "google:sqlType:json")
+}
 
 /// The `GoogleSQL` name of a column's type: `INT64`, `ARRAY<STRING>`, `STRUCT<slug STRING, ratio INT64>`.
 ///
@@ -187,8 +195,8 @@ impl<'a> Column<'a> {
             Cells::Bool(array) => out.extend_from_slice(if array.value(row) { b"true" } else { b"false" }),
             Cells::Text(array) => write_value(array.value(row), out)?,
             Cells::Bytes(array) => quoted(out, &BASE64.encode(array.value(row))),
-            Cells::Numeric(array) => quoted(out, shortest(&array.value_as_string(row))),
-            Cells::BigNumeric(array) => quoted(out, shortest(&array.value_as_string(row))),
+            Cells::Numeric(array) => quoted(out, &decimal::text(i256::from_i128(array.value(row)), array.scale())),
+            Cells::BigNumeric(array) => quoted(out, &decimal::text(array.value(row), array.scale())),
             Cells::Date(array) => {
                 let date = NaiveDate::from_epoch_days(array.value(row)).ok_or_else(|| outside("date"))?;
                 quoted(out, &date.to_string());
@@ -228,18 +236,54 @@ impl<'a> Column<'a> {
         };
         text.map(Some)
     }
+
+    /// As [`Column::text`], an ARRAY of scalars as their texts with commas between.
+    ///
+    /// # Errors
+    /// As [`Column::text`].
+    pub(crate) fn joined(&self, row: usize) -> Result<Option<String>> {
+        match &self.cells {
+            Cells::List(array, column) if self.array.is_valid(row) && !matches!(column.cells, Cells::Struct(_)) => {
+                let texts = elements(array, row)?.map(|element| Ok(column.text(element)?.unwrap_or_default()));
+                Ok(Some(texts.collect::<Result<Vec<_>>>()?.join(",")))
+            }
+            _ => self.text(row),
+        }
+    }
+
+    /// The cell of a row as JSON; a text that is JSON itself stands as it is. NULL is `None`.
+    ///
+    /// # Errors
+    /// As [`Column::text`].
+    pub(crate) fn json(&self, row: usize) -> Result<Option<Vec<u8>>> {
+        if self.array.is_null(row) {
+            return Ok(None);
+        }
+        if let Cells::Text(texts) = &self.cells
+            && serde_json::from_str::<serde::de::IgnoredAny>(texts.value(row)).is_ok()
+        {
+            return Ok(Some(texts.value(row).as_bytes().to_vec()));
+        }
+        let mut cell = Vec::new();
+        self.write(row, &mut cell)?;
+        Ok(Some(cell))
+    }
 }
 
-fn list(array: &ListArray, elements: &Column<'_>, row: usize, out: &mut Vec<u8>) -> Result<()> {
+/// The elements of a list's row.
+fn elements(array: &ListArray, row: usize) -> Result<Range<usize>> {
     let offsets = array.value_offsets();
     let ends = usize::try_from(offsets[row]).ok().zip(usize::try_from(offsets[row + 1]).ok());
-    let (start, end) = ends.ok_or_else(|| Error::internal("an array's offset is negative"))?;
+    ends.map(|(start, end)| start..end).ok_or_else(|| Error::internal("an array's offset is negative"))
+}
+
+fn list(array: &ListArray, column: &Column<'_>, row: usize, out: &mut Vec<u8>) -> Result<()> {
     out.push(b'[');
-    for element in start..end {
-        if element > start {
+    for (at, element) in elements(array, row)?.enumerate() {
+        if at > 0 {
             out.push(b',');
         }
-        elements.write(element, out)?;
+        column.write(element, out)?;
     }
     out.push(b']');
     Ok(())
@@ -299,11 +343,6 @@ fn float(out: &mut Vec<u8>, value: f64) -> Result<()> {
     Ok(())
 }
 
-/// A decimal without the zeros that its scale adds.
-fn shortest(decimal: &str) -> &str {
-    if decimal.contains('.') { decimal.trim_end_matches('0').trim_end_matches('.') } else { decimal }
-}
-
 fn time(micros: i64) -> Option<NaiveTime> {
     let seconds = u32::try_from(micros.div_euclid(1_000_000)).ok()?;
     let nanos = u32::try_from(micros.rem_euclid(1_000_000) * 1000).ok()?;
@@ -351,6 +390,22 @@ mod tests {
         assert_eq!(text(3, 0).as_deref(), Some("é"));
         assert_eq!(text(11, 0).as_deref(), Some(r#"{"z":1,"a":"x","m":"0.1"}"#));
         assert!((0..13).all(|index| text(index, 1).is_none()));
+    }
+
+    #[test]
+    fn lists_may_be_joined_and_json_stands_as_it_is() {
+        let batch = every_type().concat().unwrap();
+        let columns = columns(&batch).unwrap();
+        assert_eq!(columns[12].joined(0).unwrap().as_deref(), Some("1,,3"));
+        assert_eq!(columns[11].joined(0).unwrap(), columns[11].text(0).unwrap());
+        assert_eq!(columns[12].joined(1).unwrap(), None);
+        let texts = StringArray::from(vec![Some(r#"[{"key":"a"}]"#), Some("é {"), None]);
+        let column = Column::of(&texts, &Field::new("tags", DataType::Utf8, true)).unwrap();
+        let json = |row| column.json(row).unwrap().map(|json| String::from_utf8(json).unwrap());
+        assert_eq!(json(0).as_deref(), Some(r#"[{"key":"a"}]"#));
+        assert_eq!(json(1).as_deref(), Some("\"é {\""));
+        assert_eq!(json(2), None);
+        assert_eq!(columns[12].json(0).unwrap().unwrap(), b"[1,null,3]");
     }
 
     #[test]

@@ -70,6 +70,7 @@ impl Engine {
     /// # Errors
     /// Those of planning.
     pub async fn try_out(&self, query: &Query) -> Result<Checked> {
+        let query = &*self.typed(query).await;
         let now = self.shared.clock.now();
         let plan = self.plan(query, now)?;
         Ok(Checked { sql: text(&plan), outcome: self.explain_plan(query, &plan, now).await })

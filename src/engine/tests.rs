@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::{Int64Array, RecordBatch};
-use arrow::datatypes::{DataType, Field, Schema};
+use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use futures::future::join_all;
-use weir_plan::{CacheMode, Error, Extent, Kind, Query, Scope, Timestamp};
+use weir_plan::{CacheMode, Error, Extent, Kind, Query, Scope, TableId, Timestamp};
 
 use super::fetch::LINGER;
 use super::*;
@@ -46,6 +46,10 @@ fn bench_of(store: StoreSettings, settings: EngineSettings, change: impl FnOnce(
     let source = Scripted::new(number).reading(5).taking(Duration::from_secs(1)).gating(|_| true);
     let source = Arc::new(change(source));
     source.gate.add_permits(OPEN);
+    bench_over(source)
+}
+
+fn bench_over(source: Arc<Scripted>) -> Bench {
     let clock = Arc::new(ManualClock::new(at("2024-01-02T12:00:00Z")));
     let mut app = App::new(store, Arc::clone(&clock) as Arc<dyn Clock>, App::GRACE);
     let engine = app.add_source("only", Arc::clone(&source) as Arc<dyn Source>, settings);
@@ -301,6 +305,49 @@ async fn a_job_that_another_process_paid_for_is_as_old_as_it_is_and_bills_nothin
     let answer = bench.ask(&query()).await.provenance;
     assert_eq!((answer.status, answer.age_s), (Status::Miss, 8.0));
     assert_eq!((answer.bytes_billed, answer.bytes_saved), (0, BILL));
+}
+
+/// A bench whose source knows the table `p.d.t` with a DATE and a TIMESTAMP column.
+fn bench_with_schema() -> Bench {
+    let utc = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
+    let schema = Arc::new(Schema::new(vec![Field::new("day", DataType::Date32, true), Field::new("ts", utc, true)]));
+    let source = Scripted::new(|_, _| Ok(one_row(1))).with_table(TableId::new("p", "d", "t"), schema);
+    bench_over(Arc::new(source))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_date_column_gets_literals_of_its_type_and_its_table_is_looked_up_once() {
+    let bench = bench_with_schema();
+    let mut dates = query();
+    dates.sql = "SELECT n FROM d.t WHERE $__timeFilter(day)".into();
+    let filter = "day >= DATE '2024-01-02' AND day < DATE '2024-01-03'";
+    join_all((0..20).map(|_| bench.ask(&dates))).await;
+    assert!(bench.source.last_job().sql.ends_with(filter), "{}", bench.source.last_job().sql);
+    assert_eq!(bench.source.lookups(), 1);
+    dates.sql = "SELECT COUNT(*) FROM d.t WHERE $__timeFilter(day)".into();
+    assert!(bench.engine.explain(&dates).await.unwrap().segments[0].sql.ends_with(filter));
+    assert_eq!(bench.source.lookups(), 1, "another text about the same table");
+    bench.advance(3600);
+    bench.ask(&dates).await;
+    assert_eq!(bench.source.lookups(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_timestamp_column_and_one_that_nobody_knows_get_timestamps() {
+    let bench = bench_with_schema();
+    let timestamps = "ts >= TIMESTAMP '2024-01-02T06:00:00Z' AND ts < TIMESTAMP '2024-01-02T12:00:00Z'";
+    for (table, lookups) in [("d.t", 1), ("d.nowhere", 2), ("d.nowhere", 2), ("unqualified", 2)] {
+        let mut timed = query();
+        timed.sql = format!("SELECT n FROM {table} WHERE $__timeFilter(ts)");
+        bench.ask(&timed).await;
+        assert!(bench.source.last_job().sql.ends_with(timestamps), "{}", bench.source.last_job().sql);
+        assert_eq!(bench.source.lookups(), lookups, "{table}");
+    }
+    bench.advance(60);
+    let mut timed = query();
+    timed.sql = "SELECT n FROM d.nowhere WHERE $__timeFilter(ts)".into();
+    bench.ask(&timed).await;
+    assert_eq!(bench.source.lookups(), 3, "a failure is forgotten sooner");
 }
 
 #[tokio::test(start_paused = true)]

@@ -8,14 +8,13 @@ use axum::response::Response;
 use bytes::Bytes;
 use futures::stream;
 use sha2::{Digest as _, Sha256};
-use tokio::runtime::{Handle, RuntimeFlavor};
 use weir_plan::{Error, Mode, Result};
 
 use super::encoding::Encoding;
 use super::format::Format;
 use super::writer::{pieces, whole};
 use crate::batches::Batches;
-use crate::engine::{Answer, Engine};
+use crate::engine::{Answer, Engine, aside};
 
 /// How the answer was come by.
 const RESULT: HeaderName = HeaderName::from_static("x-weir-result");
@@ -23,10 +22,6 @@ const RESULT: HeaderName = HeaderName::from_static("x-weir-result");
 /// Answers of more bytes in memory than this are streamed, encoded anew for each caller and without
 /// an `ETag`: kept encodings of them would push boards out of the cache.
 const STREAM_ABOVE: usize = 16 * 1024 * 1024;
-
-/// Answers of more bytes in memory than this are encoded off the async threads: at about 10 ns a
-/// byte they take 10 ms and more.
-const BLOCK_ABOVE: usize = 1024 * 1024;
 
 /// Answers of fewer bytes in memory than this are not worth compressing: they fit one packet.
 const COMPRESS_ABOVE: usize = 1024;
@@ -76,9 +71,7 @@ fn describe(out: &mut HeaderMap, format: Format, encoding: Encoding) {
 /// The digest and the compressed body of an answer, made once for each content.
 fn encoded(engine: &Engine, answer: &Answer, format: Format, encoding: Encoding, size: usize) -> Result<Bytes> {
     let name = format!("export/{}+{}", format.name(), encoding.token().unwrap_or("identity"));
-    let make = || engine.encoded(answer, &name, |batches| encode(batches, format, encoding));
-    let many_threads = || Handle::try_current().is_ok_and(|it| it.runtime_flavor() == RuntimeFlavor::MultiThread);
-    if size > BLOCK_ABOVE && many_threads() { tokio::task::block_in_place(make) } else { make() }
+    aside(size, || engine.encoded(answer, &name, |batches| encode(batches, format, encoding)))
 }
 
 /// The digest is that of the uncompressed body, so that all encodings share one weak `ETag`.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures::FutureExt;
-use futures::future::join_all;
+use futures::future::{join_all, try_join_all};
 use grafana_plugin_sdk::pluginv2;
 use tonic_grafana::{Request, Response, Status};
 use weir_plan::{Error, Result};
@@ -42,21 +42,26 @@ impl pluginv2::data_server::Data for Data {
 
 /// An answer, or an error in place of a panic: a defect that one query meets must not take the
 /// others of the panel with it.
-async fn guarded(engine: &Arc<Engine>, query: &pluginv2::DataQuery, headers: &Headers) -> Result<Vec<u8>> {
+async fn guarded(engine: &Arc<Engine>, query: &pluginv2::DataQuery, headers: &Headers) -> Result<Vec<Vec<u8>>> {
     let answer = AssertUnwindSafe(answer(engine, query, headers)).catch_unwind().await;
     answer.unwrap_or_else(|_| Err(Error::internal("a query panicked")))
 }
 
-async fn answer(engine: &Arc<Engine>, query: &pluginv2::DataQuery, headers: &Headers) -> Result<Vec<u8>> {
+async fn answer(engine: &Arc<Engine>, query: &pluginv2::DataQuery, headers: &Headers) -> Result<Vec<Vec<u8>>> {
     let range = query.time_range.map(|range| (range.from_epoch_ms, range.to_epoch_ms));
-    let panel = Panel::decode(&query.json, Envelope::new(range, query.interval_ms)?, headers)?;
-    let answer = engine.answer(&panel.query, Door::Grafana).await?;
-    frames::frame(engine, &answer, panel.shape, &query.ref_id)
+    let envelope = Envelope::new(range, query.interval_ms, query.max_data_points)?;
+    let panels = Panel::decode(&query.json, envelope, headers)?.with_shifts()?;
+    let answers = try_join_all(panels.iter().map(|panel| engine.answer(&panel.query, Door::Grafana))).await?;
+    let mut frames = Vec::with_capacity(answers.len());
+    for (panel, answer) in panels.iter().zip(&answers) {
+        frames.append(&mut frames::frames(engine, answer, &panel.shape, &query.ref_id)?);
+    }
+    Ok(frames)
 }
 
-fn response(outcome: Result<Vec<u8>>, ref_id: &str) -> pluginv2::DataResponse {
+fn response(outcome: Result<Vec<Vec<u8>>>, ref_id: &str) -> pluginv2::DataResponse {
     match outcome {
-        Ok(frame) => pluginv2::DataResponse { frames: vec![frame], status: 200, ..Default::default() },
+        Ok(frames) => pluginv2::DataResponse { frames, status: 200, ..Default::default() },
         Err(error) => {
             super::log(&error, &format!("query {ref_id}"));
             pluginv2::DataResponse {
@@ -71,11 +76,14 @@ fn response(outcome: Result<Vec<u8>>, ref_id: &str) -> pluginv2::DataResponse {
 #[cfg(test)]
 mod tests {
     use std::collections::HashMap;
+    use std::io::Cursor;
 
     use super::*;
     use crate::batches::samples::{batches, every_type, utc};
     use crate::plugin::scripted::{Known, app, engine, engine_over};
     use arrow::array::{ArrayRef, Int64Array};
+    use arrow::ipc::reader::FileReader;
+    use arrow::util::display::array_value_to_string;
     use serde_json::{Value, json};
 
     fn query(ref_id: &str, json: &Value) -> pluginv2::DataQuery {
@@ -157,5 +165,46 @@ mod tests {
         let responses = join_all(queries.iter().map(|query| respond(&engine, query))).await;
         assert!(responses.iter().all(|response| response.status == 200));
         assert_eq!(source.jobs(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_shifted_target_gets_its_earlier_series_too() {
+        let sql = |from: &str, to: &str| {
+            format!("SELECT time, v  FROM t WHERE `ts` >= TIMESTAMP '{from}' AND `ts` < TIMESTAMP '{to}'")
+        };
+        let rows = |time: i64, value: i64| {
+            batches(vec![("time", utc(&[time])), ("v", Arc::new(Int64Array::from(vec![value])) as ArrayRef)])
+        };
+        let known = Known::default()
+            .with(&sql("1970-01-03T00:00:00Z", "1970-01-04T00:00:00Z"), rows(2 * 86_400, 1))
+            .with(&sql("1970-01-02T00:00:00Z", "1970-01-03T00:00:00Z"), rows(86_400, 2));
+        let mut panel = query(
+            "A",
+            &json!({
+                "rawSql": "SELECT time, v $__timeShifting(1d) FROM t WHERE $__timeFilter(ts)",
+                "format": "time_series", "timeColumn": "ts", "timeColumnType": "TIMESTAMP",
+            }),
+        );
+        panel.time_range = Some(pluginv2::TimeRange { from_epoch_ms: 172_800_000, to_epoch_ms: 259_200_000 });
+        let response = respond(&engine(known), &panel).await;
+        assert_eq!(response.status, 200, "{}", response.error);
+        let read = |file: &Vec<u8>| {
+            let mut reader = FileReader::try_new(Cursor::new(file.clone()), None).unwrap();
+            let batch = reader.next().unwrap().unwrap();
+            let shown = |column: usize| array_value_to_string(batch.column(column), 0).unwrap();
+            (batch.schema_ref().field(1).name().clone(), shown(0), shown(1))
+        };
+        let time = "1970-01-03T00:00:00Z".to_owned();
+        let expected =
+            [("v".to_owned(), time.clone(), "1".to_owned()), ("v_shifted_1d".to_owned(), time, "2".to_owned())];
+        assert_eq!(response.frames.iter().map(read).collect::<Vec<_>>(), expected);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_large_answer_is_encoded_on_a_runtime_of_many_threads() {
+        let numbers: ArrayRef = Arc::new(Int64Array::from_iter_values(0..200_000));
+        let engine = engine(Known::default().with("SELECT 1", batches(vec![("n", numbers)])));
+        let response = respond(&engine, &query("A", &json!({"rawSql": "SELECT 1", "format": 1}))).await;
+        assert_eq!((response.status, response.frames.len()), (200, 1), "{}", response.error);
     }
 }

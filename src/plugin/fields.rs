@@ -3,14 +3,16 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray, TimestampNanosecondArray};
+use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, RecordBatch, StringArray, TimestampNanosecondArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Date32Type, Field, Schema, TimeUnit, TimestampMicrosecondType};
 use chrono::{DateTime, NaiveDate};
 use weir_plan::{Error, Result, Timestamp};
 
+use super::model::{Format, Shape};
 use crate::batches::Batches;
-use crate::batches::json::Column;
+use crate::batches::decimal;
+use crate::batches::json::{self, Column};
 
 /// Nanoseconds of a day.
 const DAY_NS: i64 = 86_400_000_000_000;
@@ -24,17 +26,17 @@ pub(super) fn time_axis(schema: &Schema) -> Option<usize> {
 }
 
 /// All rows in one batch of Grafana's types, every field nullable. `axis` is the column whose dates
-/// become times.
+/// become times. NUMERIC and BIGNUMERIC become the nearest doubles, of 15 to 17 digits.
 ///
 /// # Errors
 /// `InvalidQuery` naming the column: a time outside nanoseconds (1677–2262), a type that cannot be
 /// shown.
-pub(super) fn convert(batches: &Batches, axis: Option<usize>) -> Result<RecordBatch> {
+pub(super) fn convert(batches: &Batches, axis: Option<usize>, shape: &Shape) -> Result<RecordBatch> {
     let batch = batches.concat()?;
     let mut fields = Vec::with_capacity(batch.num_columns());
     let mut columns = Vec::with_capacity(batch.num_columns());
     for (index, (field, column)) in batch.schema_ref().fields().iter().zip(batch.columns()).enumerate() {
-        let column = convert_column(column, field, axis == Some(index))
+        let column = convert_column(column, field, axis == Some(index), shape)
             .map_err(|error| error.context(format!("column {:?}", field.name())))?;
         fields.push(Field::new(field.name(), column.data_type().clone(), true));
         columns.push(column);
@@ -49,8 +51,20 @@ pub(super) fn time_type() -> DataType {
     DataType::Timestamp(TimeUnit::Nanosecond, Some("UTC".into()))
 }
 
-fn convert_column(column: &ArrayRef, field: &Field, is_axis: bool) -> Result<ArrayRef> {
+/// Columns of a trace that hold JSON, as Grafana's trace view names them; it takes no text in them.
+/// Source: <https://grafana.com/docs/grafana/latest/explore/trace-integration/#data-api>.
+const TRACE_JSON: [&str; 6] = ["serviceTags", "tags", "logs", "references", "warnings", "stackTraces"];
+
+fn is_json(field: &Field) -> bool {
+    let is_nested = matches!(field.data_type(), DataType::List(_) | DataType::Struct(_));
+    is_nested || json::is_json(field) || TRACE_JSON.contains(&field.name().as_str())
+}
+
+fn convert_column(column: &ArrayRef, field: &Field, is_axis: bool, shape: &Shape) -> Result<ArrayRef> {
     use DataType as D;
+    if shape.format == Format::Traces && is_json(field) {
+        return jsons(column, field);
+    }
     match column.data_type() {
         D::Boolean | D::Int64 | D::Float64 | D::Utf8 => Ok(Arc::clone(column)),
         D::Timestamp(TimeUnit::Microsecond, zone) if zone.is_some() || is_axis => nanoseconds(column),
@@ -59,21 +73,33 @@ fn convert_column(column: &ArrayRef, field: &Field, is_axis: bool) -> Result<Arr
             Ok(Arc::new(times.iter().map(|micros| micros.map(datetime)).collect::<StringArray>()))
         }
         D::Date32 if is_axis => days(column),
-        D::Decimal128(..) | D::Decimal256(..) | D::Float16 | D::Float32 => cast_to(column, &D::Float64),
+        D::Decimal128(..) | D::Decimal256(..) => {
+            decimal::doubles(column).ok_or_else(|| Error::internal("a decimal column is none"))
+        }
+        D::Float16 | D::Float32 => cast_to(column, &D::Float64),
         D::Int8 | D::Int16 | D::Int32 | D::UInt8 | D::UInt16 | D::UInt32 | D::UInt64 => cast_to(column, &D::Int64),
         D::LargeUtf8 | D::Utf8View | D::Null => cast_to(column, &D::Utf8),
         D::Timestamp(..) => {
             let zone = if let D::Timestamp(_, zone) = column.data_type() { zone.clone() } else { None };
-            convert_column(&cast_to(column, &D::Timestamp(TimeUnit::Microsecond, zone))?, field, is_axis)
+            convert_column(&cast_to(column, &D::Timestamp(TimeUnit::Microsecond, zone))?, field, is_axis, shape)
         }
-        _ => texts(column, field),
+        _ => texts(column, field, shape),
     }
 }
 
 /// Every other type as the text of its JSON: DATE and TIME in ISO 8601, BYTES in base64.
-fn texts(column: &ArrayRef, field: &Field) -> Result<ArrayRef> {
+fn texts(column: &ArrayRef, field: &Field, shape: &Shape) -> Result<ArrayRef> {
     let cells = Column::of(column.as_ref(), field)?;
-    Ok(Arc::new((0..column.len()).map(|row| cells.text(row)).collect::<Result<StringArray>>()?))
+    let text = |row| if shape.comma_lists { cells.joined(row) } else { cells.text(row) };
+    Ok(Arc::new((0..column.len()).map(text).collect::<Result<StringArray>>()?))
+}
+
+/// A column of JSON values, which are binary in frames.
+fn jsons(column: &ArrayRef, field: &Field) -> Result<ArrayRef> {
+    let cells = Column::of(column.as_ref(), field)?;
+    Ok(Arc::new(
+        (0..column.len()).map(|row| cells.json(row)).collect::<Result<Vec<_>>>()?.iter().collect::<BinaryArray>(),
+    ))
 }
 
 /// `2019-01-01 01:01:01`, as people read it, with as many digits of the second as needed.
@@ -114,8 +140,12 @@ fn cast_to(column: &ArrayRef, data_type: &DataType) -> Result<ArrayRef> {
 mod tests {
     use super::*;
     use crate::batches::samples::{batches, every_type, utc};
+    use crate::plugin::model::Fill;
     use arrow::array::{Date32Array, Int64Array, TimestampMicrosecondArray};
     use arrow::util::display::array_value_to_string;
+
+    const TABLE: Shape =
+        Shape { format: Format::Table, fill: Fill::Null, metric_names_series: false, comma_lists: false, shift: None };
 
     fn shown(batch: &RecordBatch, row: usize) -> Vec<String> {
         batch.columns().iter().map(|column| array_value_to_string(column, row).unwrap()).collect()
@@ -123,7 +153,7 @@ mod tests {
 
     #[test]
     fn every_type_becomes_one_that_grafana_reads() {
-        let batch = convert(&every_type(), Some(9)).unwrap();
+        let batch = convert(&every_type(), Some(9), &TABLE).unwrap();
         let types: Vec<_> = batch.schema_ref().fields().iter().map(|field| field.data_type().clone()).collect();
         let (text, float) = (DataType::Utf8, DataType::Float64);
         let expected = vec![
@@ -163,13 +193,36 @@ mod tests {
     }
 
     #[test]
+    fn lists_are_joined_for_boards_that_take_them_apart() {
+        let joined = Shape { comma_lists: true, ..TABLE };
+        let batch = convert(&every_type(), None, &joined).unwrap();
+        assert_eq!(shown(&batch, 0)[11..], [r#"{"z":1,"a":"x","m":"0.1"}"#, "1,,3"]);
+    }
+
+    #[test]
+    fn nested_columns_and_tags_of_a_trace_are_json() {
+        let trace = Shape::of(Format::Traces);
+        let mut columns = vec![
+            ("tags", Arc::new(StringArray::from(vec![r#"[{"key":"a","value":1}]"#])) as ArrayRef),
+            ("spanID", Arc::new(StringArray::from(vec!["[]"])) as ArrayRef),
+        ];
+        let nested = every_type().concat().unwrap();
+        columns.push(("logs", nested.column(12).slice(0, 1)));
+        let batch = convert(&batches(columns), None, &trace).unwrap();
+        let json =
+            |column: usize| String::from_utf8(batch.column(column).as_binary::<i32>().value(0).to_vec()).unwrap();
+        assert_eq!((json(0), json(2)), (r#"[{"key":"a","value":1}]"#.to_owned(), "[1,null,3]".to_owned()));
+        assert_eq!(batch.column(1).data_type(), &DataType::Utf8);
+    }
+
+    #[test]
     fn dates_are_times_only_on_the_axis() {
         let dates: ArrayRef = Arc::new(Date32Array::from(vec![Some(17_897), None]));
-        let batch = convert(&batches(vec![("day", dates)]), Some(0)).unwrap();
+        let batch = convert(&batches(vec![("day", dates)]), Some(0), &TABLE).unwrap();
         assert_eq!(batch.column(0).data_type(), &time_type());
         assert_eq!(shown(&batch, 0), ["2019-01-01T00:00:00Z"]);
         let datetimes: ArrayRef = Arc::new(TimestampMicrosecondArray::from(vec![1_000_000]));
-        let batch = convert(&batches(vec![("at", datetimes)]), Some(0)).unwrap();
+        let batch = convert(&batches(vec![("at", datetimes)]), Some(0), &TABLE).unwrap();
         assert_eq!(shown(&batch, 0), ["1970-01-01T00:00:01Z"]);
     }
 
@@ -190,10 +243,10 @@ mod tests {
     #[test]
     fn a_time_outside_nanoseconds_is_an_error_that_names_the_column() {
         let year_9999 = 253_402_300_799_000_000;
-        let error = convert(&batches(vec![("end", utc(&[year_9999]))]), None).unwrap_err();
+        let error = convert(&batches(vec![("end", utc(&[year_9999]))]), None, &TABLE).unwrap_err();
         assert!(error.message().starts_with("column \"end\": the time 9999-12-31T23:59:59Z is outside"), "{error}");
         let dates: ArrayRef = Arc::new(Date32Array::from(vec![2_932_896]));
-        let error = convert(&batches(vec![("day", dates)]), Some(0)).unwrap_err();
+        let error = convert(&batches(vec![("day", dates)]), Some(0), &TABLE).unwrap_err();
         assert!(error.message().starts_with("column \"day\": the time 9999-12-31 is outside"), "{error}");
     }
 }

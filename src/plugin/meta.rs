@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 
+use arrow::datatypes::Schema;
 use serde_json::{Value, json};
 use weir_plan::{Cost, Error, Result};
 
@@ -14,37 +15,61 @@ use crate::engine::{Answer, Status};
 /// # Errors
 /// `Internal` if it cannot be written as JSON.
 pub(super) fn metadata(answer: &Answer, format: Format, ref_id: &str) -> Result<HashMap<String, String>> {
-    let meta = serde_json::to_string(&meta(answer, format))
+    pairs(&meta(answer, format), ref_id)
+}
+
+/// The metadata of the other frames of an answer, whose first says the rest.
+///
+/// # Errors
+/// As [`metadata`].
+pub(super) fn short(format: Format, ref_id: &str) -> Result<HashMap<String, String>> {
+    pairs(&form(format, None), ref_id)
+}
+
+fn pairs(meta: &Value, ref_id: &str) -> Result<HashMap<String, String>> {
+    let meta = serde_json::to_string(meta)
         .map_err(|error| Error::internal("cannot write a frame's meta").with_source(error))?;
     let pairs = [("name", String::new()), ("refId", ref_id.to_owned()), ("meta", meta)];
     Ok(pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
 }
 
-fn meta(answer: &Answer, format: Format) -> Value {
-    let provenance = &answer.provenance;
+/// What form a frame has, for whoever draws it. Rows with the columns `timestamp` and `body` are
+/// Grafana's own form of logs, in which it knows `severity`, `id` and `labels` too; for others it
+/// guesses from their types.
+/// Source: <https://grafana.com/developers/dataplane/logs>.
+fn form(format: Format, schema: Option<&Schema>) -> Value {
+    let has = |name: &str| schema.is_some_and(|schema| schema.column_with_name(name).is_some());
     let (kind, visualisation) = match format {
         Format::TimeSeries => (Some("timeseries-wide"), "graph"),
+        Format::Multi => (Some("timeseries-multi"), "graph"),
         Format::Table => (Some("table"), "table"),
+        Format::Logs if has("timestamp") && has("body") => (Some("log-lines"), "logs"),
         Format::Logs => (None, "logs"),
         Format::Traces => (None, "trace"),
     };
-    let mut meta = json!({
+    let mut form = json!({
         "typeVersion": [0, i32::from(kind.is_some())],
         "preferredVisualisationType": visualisation,
-        "executedQueryString": &*answer.executed_sql,
-        "custom": provenance,
-        "stats": [
-            stat("Bytes processed", "bytes", float(provenance.bytes_processed)),
-            stat("Bytes billed", "bytes", float(provenance.bytes_billed)),
-            stat("Bytes saved by the cache", "bytes", float(provenance.bytes_saved)),
-            stat("Price", &currency(&provenance.cost), provenance.cost.amount),
-            stat("Price saved by the cache", &currency(&provenance.cost_saved), provenance.cost_saved.amount),
-            stat("Age", "s", provenance.age_s),
-        ],
     });
     if let Some(kind) = kind {
-        meta["type"] = kind.into();
+        form["type"] = kind.into();
     }
+    form
+}
+
+fn meta(answer: &Answer, format: Format) -> Value {
+    let provenance = &answer.provenance;
+    let mut meta = form(format, Some(answer.batches.schema()));
+    meta["executedQueryString"] = json!(&*answer.executed_sql);
+    meta["custom"] = json!(provenance);
+    meta["stats"] = json!([
+        stat("Bytes processed", "bytes", float(provenance.bytes_processed)),
+        stat("Bytes billed", "bytes", float(provenance.bytes_billed)),
+        stat("Bytes saved by the cache", "bytes", float(provenance.bytes_saved)),
+        stat("Price", &currency(&provenance.cost), provenance.cost.amount),
+        stat("Price saved by the cache", &currency(&provenance.cost_saved), provenance.cost_saved.amount),
+        stat("Age", "s", provenance.age_s),
+    ]);
     if provenance.status == Status::Stale {
         let text = format!("These data are {} old; newer ones are on their way.", age(provenance.age_s));
         meta["notices"] = json!([{"severity": "info", "text": text}]);

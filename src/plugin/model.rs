@@ -8,10 +8,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
-use weir_plan::{CacheControl, CacheMode, Error, Extent, Parameter, Query, Result, Step, Timestamp};
+use weir_plan::{CacheControl, CacheMode, Dialect, Error, Extent, Parameter, Query, Result, Step, Timestamp, macros};
 
 use super::headers::Headers;
 use super::keys::Keys;
+use super::target;
 
 /// What Grafana says about a query outside its JSON.
 #[derive(Clone, Copy, Debug, Default)]
@@ -20,6 +21,8 @@ pub(super) struct Envelope {
     pub(super) range: Option<Extent>,
     /// The suggested interval; zero where there is none.
     pub(super) interval_ms: i64,
+    /// Points that the panel can draw; zero where nobody says.
+    pub(super) max_data_points: i64,
 }
 
 impl Envelope {
@@ -27,12 +30,12 @@ impl Envelope {
     ///
     /// # Errors
     /// `InvalidQuery` for absurd times and a range that ends before it begins.
-    pub(super) fn new(range_ms: Option<(i64, i64)>, interval_ms: i64) -> Result<Self> {
+    pub(super) fn new(range_ms: Option<(i64, i64)>, interval_ms: i64, max_data_points: i64) -> Result<Self> {
         let range = match range_ms {
             None => None,
             Some((from, to)) => Some(Extent::new(Timestamp::from_millis(from)?, Timestamp::from_millis(to)?)?),
         };
-        Ok(Self { range, interval_ms })
+        Ok(Self { range, interval_ms, max_data_points })
     }
 }
 
@@ -46,7 +49,7 @@ pub(super) struct Panel {
 }
 
 /// The form that frames take. Equal shapes of equal rows have equal bytes.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Shape {
     /// The format.
     pub(super) format: Format,
@@ -54,14 +57,36 @@ pub(super) struct Shape {
     pub(super) fill: Fill,
     /// Whether a column named `metric` names the series, as in doitintl's plugin.
     pub(super) metric_names_series: bool,
+    /// Whether an ARRAY of scalars is its elements with commas between, as in the official plugin; else
+    /// it is JSON.
+    pub(super) comma_lists: bool,
+    /// Where the rows are those of an earlier range, what is done to show them in the present one.
+    pub(super) shift: Option<Shift>,
+}
+
+impl Shape {
+    /// A format with every setting at its default.
+    pub(super) fn of(format: Format) -> Self {
+        Self { format, fill: Fill::Null, metric_names_series: false, comma_lists: false, shift: None }
+    }
+}
+
+/// How rows of an earlier range are shown beside those of the present one.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Shift {
+    /// Added to their times.
+    pub(super) micros: i64,
+    /// The interval as it was written, in the names of their series: `value_shifted_1d`.
+    pub(super) interval: String,
 }
 
 /// A frame's format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// One wide frame: a time and a field for each series. `multi`, which asks for a frame each, is
-    /// served like this too: panels draw both alike.
+    /// One wide frame: a time and a field for each series.
     TimeSeries,
+    /// A frame of time and value for each series.
+    Multi,
     /// Rows as they are.
     Table,
     /// Rows as they are, to be shown as a log.
@@ -96,11 +121,33 @@ impl Panel {
         let shape = Shape {
             format: format(keys.value("format"))?,
             fill: fill(keys.value("fillMode"))?,
-            metric_names_series: ["timeColumnType", "metricColumn", "convertToUTC"]
-                .iter()
-                .any(|key| object.contains_key(*key)),
+            metric_names_series: target::dialect(&object) == Dialect::Doitintl,
+            comma_lists: comma_lists(keys)?,
+            shift: None,
         };
         Ok(Self { query: query(&object, envelope, headers)?, shape })
+    }
+
+    /// The panel, and for each `$__timeShifting` of a doitintl target the same over an earlier range,
+    /// where it is to be a time series.
+    ///
+    /// # Errors
+    /// `InvalidQuery` for a bad interval.
+    pub(super) fn with_shifts(self) -> Result<Vec<Self>> {
+        let is_series = matches!(self.shape.format, Format::TimeSeries | Format::Multi);
+        let mut panels = vec![self.clone()];
+        if let (Dialect::Doitintl, true, Some(range)) = (self.query.target.dialect, is_series, self.query.range) {
+            for interval in macros::shifts(&self.query.sql)? {
+                let earlier = |at: Timestamp| Timestamp::parse(&format!("now-{interval}"), at);
+                let mut panel = self.clone();
+                let start = earlier(range.start())?;
+                panel.query.range = Some(Extent::new(start, earlier(range.end())?)?);
+                let micros = range.start().micros() - start.micros();
+                panel.shape.shift = Some(Shift { micros, interval: interval.to_owned() });
+                panels.push(panel);
+            }
+        }
+        Ok(panels)
     }
 }
 
@@ -114,7 +161,18 @@ pub(super) fn query(object: &Map<String, Value>, envelope: Envelope, headers: &H
     let connection = Keys::new(keys.object("connectionArgs")?.unwrap_or(&nowhere), "connectionArgs.");
     let dataset = connection.text("dataset")?.or(keys.text("dataset")?);
     let location = connection.text("location")?.or(keys.text("location")?);
+    let table = connection.text("table")?.or(keys.text("table")?);
+    let points = u64::try_from(envelope.max_data_points).ok().filter(|points| *points > 0);
     let mut query = Query::new(sql(keys)?);
+    query.target = target::target(
+        object,
+        &[keys.text("project")?, dataset, table],
+        match points {
+            None => keys.natural("maxDataPoints")?.filter(|points| *points > 0),
+            points => points,
+        },
+    )?;
+    target::finished(&query.sql, query.target.dialect)?;
     query.range = envelope.range;
     query.step = step(keys, envelope)?;
     query.parameters = parameters(keys)?;
@@ -186,7 +244,8 @@ fn format(value: Option<&Value>) -> Result<Format> {
         Some(other) => other.to_string(),
     };
     match text.as_str() {
-        "" | "0" | "timeseries" | "time_series" | "4" | "multi" => Ok(Format::TimeSeries),
+        "" | "0" | "timeseries" | "time_series" => Ok(Format::TimeSeries),
+        "4" | "multi" => Ok(Format::Multi),
         "1" | "table" => Ok(Format::Table),
         "2" | "logs" => Ok(Format::Logs),
         "3" | "traces" => Ok(Format::Traces),
@@ -194,6 +253,15 @@ fn format(value: Option<&Value>) -> Result<Format> {
             let value = value.unwrap_or(&Value::Null);
             Err(Error::invalid(format!("format {value} is none of time_series, table, logs, traces, multi, 0 to 4")))
         }
+    }
+}
+
+/// `arrays`, for boards that take the official plugin's lists apart.
+fn comma_lists(keys: Keys<'_>) -> Result<bool> {
+    match keys.text("arrays")? {
+        None | Some("json") => Ok(false),
+        Some("comma") => Ok(true),
+        Some(other) => Err(Error::invalid(format!("arrays {other:?} is neither json nor comma"))),
     }
 }
 

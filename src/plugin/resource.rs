@@ -187,7 +187,7 @@ pub(super) fn read(
         (None, Some(_)) => return Err(Error::invalid("to is given without from")),
         (None, None) => None,
     };
-    model::query(query, Envelope { range, interval_ms }, headers)
+    model::query(query, Envelope { range, interval_ms, ..Envelope::default() }, headers)
 }
 
 async fn run(engine: &Arc<Engine>, verb: Verb, query: &Query) -> Result<Vec<u8>> {

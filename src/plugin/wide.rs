@@ -25,13 +25,16 @@ use super::model::{Fill, Shape};
 /// The most cells of a wide frame. At 8 bytes each that is 160 MB, far over what a browser draws.
 const MOST_CELLS: usize = 20_000_000;
 
+/// The most frames of an answer: a browser makes a legend's entry of each.
+const MOST_FRAMES: usize = 10_000;
+
 /// Makes rows of Grafana's types wide; `axis` is the time column. No rows give a frame without
 /// fields.
 ///
 /// # Errors
 /// `InvalidQuery` for no value column, a null time, and two rows with one time and the same labels;
 /// `TooLarge` for more series and times than can be shown.
-pub(super) fn widen(long: &RecordBatch, axis: usize, shape: Shape) -> Result<RecordBatch> {
+pub(super) fn widen(long: &RecordBatch, axis: usize, shape: &Shape) -> Result<RecordBatch> {
     if long.num_rows() == 0 {
         return batch(vec![], vec![], 0);
     }
@@ -53,6 +56,44 @@ pub(super) fn widen(long: &RecordBatch, axis: usize, shape: Shape) -> Result<Rec
         ));
     }
     spread(long, axis, &columns, &rows, &series, shape)
+}
+
+/// Makes a batch of time and value for each series, in the order of [`widen`]'s fields. No rows give
+/// one without fields.
+///
+/// # Errors
+/// As [`widen`].
+pub(super) fn split(long: &RecordBatch, axis: usize, shape: &Shape) -> Result<Vec<RecordBatch>> {
+    if long.num_rows() == 0 {
+        return Ok(vec![batch(vec![], vec![], 0)?]);
+    }
+    let columns = Columns::of(long, axis)?;
+    let rows = Rows::sorted(long.column(axis), long.schema_ref().field(axis).name())?;
+    let series = Series::of(long, &columns, shape);
+    if series.count().saturating_mul(columns.values.len()) > MOST_FRAMES {
+        let message = format!("{} series are more than can be shown; group by fewer columns", series.count());
+        return Err(Error::new(Kind::TooLarge, message));
+    }
+    let mut found = Vec::new();
+    for (number, positions) in by_series(&rows, &series).iter().enumerate() {
+        let twice = positions.windows(2).find(|pair| rows.time_of[pair[0]] == rows.time_of[pair[1]]);
+        if let Some(pair) = twice.filter(|_| !columns.labels.is_empty()) {
+            return Err(duplicate(&rows, &series, number, rows.time_of[pair[0]] as usize));
+        }
+        let taken: UInt32Array = positions.iter().map(|position| rows.order[*position]).collect();
+        let times = take_rows(long.column(axis), &taken)?;
+        for column in &columns.values {
+            let value = long.schema_ref().field(*column);
+            let (name, labels) = series.field(number, value.name(), columns.values.len() == 1);
+            let field = labelled(value.clone().with_name(&name), &labels)?;
+            let arrays = vec![Arc::clone(&times), take_rows(long.column(*column), &taken)?];
+            found.push((name, number, batch(vec![long.schema_ref().field(axis).clone(), field], arrays, taken.len())?));
+        }
+    }
+    if !columns.labels.is_empty() {
+        found.sort_by(|a, b| (&a.0, &series.labels[a.1]).cmp(&(&b.0, &series.labels[b.1])));
+    }
+    Ok(found.into_iter().map(|(_, _, batch)| batch).collect())
 }
 
 /// Which columns are labels and which are values.
@@ -126,7 +167,7 @@ fn spread(
     columns: &Columns,
     rows: &Rows,
     series: &Series,
-    shape: Shape,
+    shape: &Shape,
 ) -> Result<RecordBatch> {
     let values: Vec<_> = columns
         .values
@@ -174,16 +215,21 @@ fn cells(positions: &[usize], rows: &Rows, series: &Series, number: usize) -> Re
     for position in positions {
         let time = rows.time_of[*position] as usize;
         if cells[time].replace(rows.order[*position]).is_some() {
-            let labels: Vec<_> =
-                series.names.iter().zip(&series.labels[number]).map(|(name, text)| format!("{name}={text}")).collect();
-            return Err(Error::invalid(format!(
-                "two rows have the time {} and the labels {{{}}}; group by the time and these columns",
-                Timestamp::saturating(rows.times[time].div_euclid(1000)),
-                labels.join(", ")
-            )));
+            return Err(duplicate(rows, series, number, time));
         }
     }
     Ok(cells)
+}
+
+/// The error for two rows of a series with one time.
+fn duplicate(rows: &Rows, series: &Series, number: usize, time: usize) -> Error {
+    let labels: Vec<_> =
+        series.names.iter().zip(&series.labels[number]).map(|(name, text)| format!("{name}={text}")).collect();
+    Error::invalid(format!(
+        "two rows have the time {} and the labels {{{}}}; group by the time and these columns",
+        Timestamp::saturating(rows.times[time].div_euclid(1000)),
+        labels.join(", ")
+    ))
 }
 
 /// Cells as row numbers, those without a row filled; `filling` is the row of the filling value.

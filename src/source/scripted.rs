@@ -1,10 +1,11 @@
 //! For tests: a source whose every move is scripted. It reads no SQL; the script does.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use arrow::datatypes::Schema;
+use arrow::datatypes::{Schema, SchemaRef};
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
@@ -31,6 +32,8 @@ pub(crate) struct Scripted {
     pub(crate) failures: Mutex<Vec<Error>>,
     /// When the job began that every run finds already there, where there is one.
     pub(crate) joins: Mutex<Option<Timestamp>>,
+    tables: HashMap<TableId, Table>,
+    lookups: AtomicUsize,
     jobs: Mutex<Vec<Job>>,
     cancelled: AtomicUsize,
 }
@@ -56,6 +59,8 @@ impl Scripted {
             gate: Semaphore::new(0),
             failures: Mutex::default(),
             joins: Mutex::default(),
+            tables: HashMap::new(),
+            lookups: AtomicUsize::new(0),
             jobs: Mutex::default(),
             cancelled: AtomicUsize::new(0),
         }
@@ -64,6 +69,23 @@ impl Scripted {
     /// Says how many bytes every job reads.
     pub(crate) fn reading(mut self, bytes_processed: u64) -> Self {
         self.bytes_processed = bytes_processed;
+        self
+    }
+
+    /// Adds a table for [`Source::table`]; no job reads it.
+    pub(crate) fn with_table(mut self, id: TableId, schema: SchemaRef) -> Self {
+        let table = Table {
+            id: id.clone(),
+            kind: "TABLE".into(),
+            schema,
+            partitioning: None,
+            last_modified: Timestamp::MIN,
+            view_sql: None,
+            num_rows: 0,
+            num_bytes: 0,
+            location: None,
+        };
+        self.tables.insert(id, table);
         self
     }
 
@@ -104,6 +126,11 @@ impl Scripted {
     /// The last of them.
     pub(crate) fn last_job(&self) -> Job {
         self.jobs.lock().last().unwrap().clone()
+    }
+
+    /// Calls of [`Source::table`].
+    pub(crate) fn lookups(&self) -> usize {
+        self.lookups.load(Ordering::SeqCst)
     }
 
     /// Jobs that were dropped before their end.
@@ -176,6 +203,7 @@ impl Source for Scripted {
     }
 
     async fn table(&self, table: &TableId) -> Result<Table> {
-        Err(Error::not_found(format!("no table {table}")))
+        self.lookups.fetch_add(1, Ordering::SeqCst);
+        self.tables.get(table).cloned().ok_or_else(|| Error::not_found(format!("no table {table}")))
     }
 }

@@ -2,6 +2,7 @@ package hostgo
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -192,6 +193,52 @@ func TestNoRowsAreNoFieldsInASeriesAndTypedFieldsInATable(t *testing.T) {
 	}
 	if frame := one(t, responses["B"]); len(frame.Fields) != 3 || frame.Rows() != 0 {
 		t.Errorf("a table without rows has %d fields and %d rows", len(frame.Fields), frame.Rows())
+	}
+}
+
+func TestMultiIsAFrameForEachSeries(t *testing.T) {
+	h := launch(t)
+	s := standIn(t, newBigQuery(t).url)
+	sql := byBranch(experiment(t, h, s))
+	responses := h.query(t, s.request(t, nil, panel{refID: "M", sql: sql, format: 4}, panel{refID: "W", sql: sql, format: 0}))
+	frames, wide := decoded(t, responses["M"]), one(t, responses["W"])
+	if len(frames) != len(wide.Fields)-1 {
+		t.Fatalf("%d frames of %d series", len(frames), len(wide.Fields)-1)
+	}
+	for index, frame := range frames {
+		if frame.RefID != "M" || frame.Meta.Type != data.FrameTypeTimeSeriesMulti || len(frame.Fields) != 2 {
+			t.Fatalf("frame %d: %q, %q, %d fields", index, frame.RefID, frame.Meta.Type, len(frame.Fields))
+		}
+		if labels := wide.Fields[index+1].Labels; !frame.Fields[1].Labels.Equals(labels) {
+			t.Errorf("frame %d has the labels %v, not %v", index, frame.Fields[1].Labels, labels)
+		}
+	}
+}
+
+func TestNestedColumnsOfATraceAreJSON(t *testing.T) {
+	h := launch(t)
+	s := standIn(t, newBigQuery(t).url)
+	sql := "SELECT normandy_slug AS spanID, branches AS tags" +
+		" FROM `moz-fx-data-experiments.monitoring.experimenter_experiments_v1` ORDER BY 1"
+	frame := one(t, h.query(t, s.request(t, nil, panel{refID: "T", sql: sql, format: "traces"}))["T"])
+	if frame.Fields[0].Type() != data.FieldTypeNullableString || frame.Fields[1].Type() != data.FieldTypeNullableJSON {
+		t.Fatalf("the fields are %s and %s", frame.Fields[0].Type(), frame.Fields[1].Type())
+	}
+	tags, _ := frame.Fields[1].ConcreteAt(0)
+	var parsed []map[string]any
+	if err := json.Unmarshal(tags.(json.RawMessage), &parsed); err != nil || len(parsed) == 0 {
+		t.Errorf("tags %s: %v", tags, err)
+	}
+}
+
+func TestADateColumnGetsLiteralsOfItsType(t *testing.T) {
+	h := launch(t)
+	s := standIn(t, newBigQuery(t).url)
+	sql := "SELECT normandy_slug FROM `moz-fx-data-experiments.monitoring.experimenter_experiments_v1`" +
+		" WHERE $__timeFilter(start_date)"
+	frame := one(t, h.query(t, s.request(t, nil, panel{refID: "A", sql: sql, format: 1}))["A"])
+	if executed := frame.Meta.ExecutedQueryString; !strings.Contains(executed, "start_date >= DATE '") {
+		t.Errorf("meta.executedQueryString: %s", executed)
 	}
 }
 

@@ -169,7 +169,7 @@ pub fn plan(query: &Query, context: &Context, now: Timestamp) -> Result<Plan> {
         )));
     }
     if query.cache.mode == CacheMode::Off {
-        let expansion = macros::expand(&query.sql, query.range, query.step)?;
+        let expansion = macros::expand(&query.sql, query.range, query.step, &query.target)?;
         return Ok(Plan {
             mode: Mode::Off,
             reason: "cache_off",
@@ -178,7 +178,7 @@ pub fn plan(query: &Query, context: &Context, now: Timestamp) -> Result<Plan> {
     }
     let slot = open_slot(query);
     let extent = query.range.map(|range| range.floor(slot));
-    let expansion = macros::expand(&query.sql, extent, query.step)?;
+    let expansion = macros::expand(&query.sql, extent, query.step, &query.target)?;
     let volatile = sql::volatile_function(&query.sql);
     let (reason, mut freshness) = match (volatile, extent.filter(|_| expansion.uses_range)) {
         (Some(_), _) => ("volatile_function", shortest()),

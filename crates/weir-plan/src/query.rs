@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::error::Error;
 use crate::extent::{Extent, Step};
+use crate::target::Target;
 
 /// One question to the engine.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,6 +21,8 @@ pub struct Query {
     pub range: Option<Extent>,
     /// Grafana's suggested interval, or the export's `step`; what `$__interval` stands for.
     pub step: Option<Step>,
+    /// What macros stand for besides range and step.
+    pub target: Target,
     /// `BigQuery` query parameters by name, without `@`.
     pub parameters: BTreeMap<String, Parameter>,
     /// Project and dataset that unqualified table names belong to, `dataset` or `project.dataset`.
@@ -50,6 +53,7 @@ impl Query {
             sql: sql.into(),
             range: None,
             step: None,
+            target: Target::default(),
             parameters: BTreeMap::new(),
             default_dataset: None,
             location: None,

@@ -21,7 +21,7 @@ pub(super) struct Series {
 }
 
 impl Series {
-    pub(super) fn of(long: &RecordBatch, columns: &Columns, shape: Shape) -> Self {
+    pub(super) fn of(long: &RecordBatch, columns: &Columns, shape: &Shape) -> Self {
         let mut of_row = vec![0; long.num_rows()];
         let mut labels: Vec<Vec<String>> = vec![vec![]];
         for column in &columns.labels {

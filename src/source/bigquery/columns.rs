@@ -9,7 +9,7 @@ use arrow::array::builder::{
 use arrow::array::{Array, ArrayRef, ListArray, StructArray};
 use arrow::buffer::OffsetBuffer;
 use arrow::compute::kernels::cast_utils::parse_decimal;
-use arrow::datatypes::{Decimal128Type, Decimal256Type, Field, Fields};
+use arrow::datatypes::{Decimal128Type, Field, Fields};
 use arrow::error::ArrowError;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -17,6 +17,7 @@ use weir_plan::{Error, Result};
 
 use super::schema::{self, FieldSchema, SqlType};
 use super::text;
+use crate::batches::decimal;
 
 /// One column, or a part of one.
 pub(super) struct Column {
@@ -129,9 +130,7 @@ impl Column {
             Values::Numeric(builder) => {
                 push(parse_decimal::<Decimal128Type>(text, 38, 9).ok(), |value| builder.append_value(value))
             }
-            Values::BigNumeric(builder) => {
-                push(parse_decimal::<Decimal256Type>(text, 76, 38).ok(), |value| builder.append_value(value))
-            }
+            Values::BigNumeric(builder) => push(decimal::big_numeric(text), |value| builder.append_value(value)),
             Values::Bool(builder) => {
                 let value = match text {
                     "true" | "TRUE" => Some(true),

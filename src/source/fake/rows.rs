@@ -7,12 +7,14 @@ use arrow::array::{
 };
 use arrow::datatypes::{
     DataType, Date32Type, Decimal128Type, Decimal256Type, Float64Type, Int64Type, Time64MicrosecondType, TimeUnit,
-    TimestampMicrosecondType,
+    TimestampMicrosecondType, i256,
 };
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use chrono::Timelike;
 use weir_plan::{Error, Result};
+
+use crate::batches::decimal;
 
 /// How TIMESTAMPs are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -131,8 +133,8 @@ impl<'a> Column<'a> {
             Self::Float(array) => float_text(array.value(row)),
             Self::Bool(array) => array.value(row).to_string(),
             Self::Bytes(array) => STANDARD.encode(array.value(row)),
-            Self::Numeric(array) => decimal_text(&array.value_as_string(row)),
-            Self::BigNumeric(array) => decimal_text(&array.value_as_string(row)),
+            Self::Numeric(array) => decimal::text(i256::from_i128(array.value(row)), array.scale()),
+            Self::BigNumeric(array) => decimal::text(array.value(row), array.scale()),
             Self::Date(array) => array.value_as_date(row).map(|date| date.to_string()).unwrap_or_default(),
             Self::Time(array) => array.value_as_time(row).map(time_text).unwrap_or_default(),
             Self::Datetime(array) => array
@@ -202,10 +204,6 @@ fn float_text(value: f64) -> String {
 }
 
 /// `1.500000000` is written `1.5`.
-fn decimal_text(text: &str) -> String {
-    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { text }.to_owned()
-}
-
 fn time_text(time: chrono::NaiveTime) -> String {
     let format = if time.nanosecond() == 0 { "%H:%M:%S" } else { "%H:%M:%S%.6f" };
     time.format(format).to_string()
@@ -216,7 +214,7 @@ mod tests {
     use std::sync::Arc;
 
     use arrow::array::{ArrayRef, Int64Builder, ListBuilder, StructArray};
-    use arrow::datatypes::{Field, i256};
+    use arrow::datatypes::Field;
 
     use super::*;
 

@@ -3,7 +3,7 @@
 use arrow::datatypes::{Schema, SchemaRef};
 use serde_json::Value;
 use weir::source::{Job, Source};
-use weir_plan::{Error, Result, Step, macros};
+use weir_plan::{Error, Result, Step, Target, macros};
 
 use super::case::{Cannot, Case, Question, cannot, cases};
 use super::cell::{rows, same_rows};
@@ -58,7 +58,7 @@ fn job(case: &Case) -> Job {
     let range = case.range();
     let sql = match (range, step) {
         (None, None) => case.sql.clone(),
-        _ => macros::expand(&case.sql, range, step).unwrap().sql,
+        _ => macros::expand(&case.sql, range, step, &Target::default()).unwrap().sql,
     };
     let mut job = Job::new(format!("conformance-{}-{}", case.name, uuid::Uuid::new_v4()), sql);
     job.parameters = case.parameters();
