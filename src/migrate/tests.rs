@@ -1,0 +1,1 @@
+//! Boards and provisioning files, and what becomes of them.
