@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::known::{Plugin, WEIR, WEIR_NAME};
 use super::report::Item;
-use super::target::{Target, has_doitintl_shape};
+use super::target::{Asker, Target, has_doitintl_shape};
 use super::tree::Node;
 use super::walk::{Walk, needs};
 
@@ -25,7 +25,8 @@ impl<'a> Walk<'a> {
         list("__inputs").iter().for_each(|input| self.input(input));
         list("__requires").iter().for_each(|required| self.requirement(required));
         let elements = board.get("__elements");
-        let elements = elements.into_iter().flat_map(|found| found.list().iter().chain(found.entries().iter().map(|(_, e)| e)));
+        let elements =
+            elements.into_iter().flat_map(|found| found.list().iter().chain(found.entries().iter().map(|(_, e)| e)));
         elements.filter_map(|element| element.get("model")).for_each(|model| self.panel(model, "library panel"));
         variables.iter().for_each(|variable| self.variable(variable));
         let annotations = board.get("annotations").and_then(|annotations| annotations.get("list"));
@@ -109,48 +110,45 @@ impl<'a> Walk<'a> {
         let current = variable.get("current");
         for key in ["text", "value"] {
             let chosen = current.and_then(|current| current.get(key));
-            let chosen = chosen.filter(|node| node.text().is_some_and(|text| !text.is_empty() && text != "$__all" && text != "All"));
+            let chosen = chosen
+                .filter(|node| node.text().is_some_and(|text| !text.is_empty() && text != "$__all" && text != "All"));
             self.point(chosen, &format!("current.{key}"), item);
         }
     }
 
     fn annotation(&mut self, annotation: &Node) {
-        let mut item = self.item(format!("annotation {:?}", annotation.text_of("name").unwrap_or_default()), annotation);
+        let mut item =
+            self.item(format!("annotation {:?}", annotation.text_of("name").unwrap_or_default()), annotation);
         let reference = annotation.get("datasource").filter(|node| !node.is_null());
-        let Some(plugin) = reference.and_then(|node| self.plugin(Some(node))).or_else(|| self.default_annotation(annotation))
-        else {
-            self.judge(target(annotation.get("target").unwrap_or(annotation), None), None, reference, &mut item);
-            return self.keep(item);
-        };
-        self.rewrite(reference, "datasource", &mut item);
         let held = annotation.get("target").filter(|held| held.text_of("rawSql").is_some());
         let sql = held.and_then(|held| held.text_of("rawSql")).or_else(|| annotation.text_of("rawQuery"));
-        if let (true, Some(sql)) = (plugin.is_peer(), sql) {
-            self.judge(target(held.unwrap_or(annotation), Some(sql)), Some(plugin), reference, &mut item);
-            if held.is_none() {
+        let plugin = self.plugin(reference).filter(|_| reference.is_some() || sql.is_some());
+        self.rewrite(reference, "datasource", &mut item);
+        if let Some(sql) = sql {
+            self.judge(target(held.unwrap_or(annotation), Some(sql)), plugin, reference, &mut item);
+            if let (None, Some(plugin)) = (held, plugin.filter(|plugin| plugin.is_peer())) {
                 self.annotation_target(annotation, sql, plugin, &mut item);
             }
         }
         self.keep(item);
     }
 
-    /// The default data source's plugin, for an annotation that is asked of it.
-    fn default_annotation(&self, annotation: &Node) -> Option<Plugin> {
-        if annotation.get("rawQuery").is_some() { self.known.plugin("default") } else { None }
-    }
-
     /// Gives an annotation of doitintl's, whose SQL is its `rawQuery`, the target that Grafana's own
     /// support for annotations asks. Grafana 8 and later write a target without SQL beside it.
     fn annotation_target(&mut self, annotation: &Node, sql: &str, plugin: Plugin, item: &mut Item) {
-        let object = query_object("Anno", sql, plugin);
         match annotation.get("target") {
-            None => self.add(annotation, "target", &object, item),
-            Some(empty) if empty.entries().is_empty() => self.set_json(empty, &object, "target", item),
-            Some(held) => {
-                for (key, value) in object.as_object().into_iter().flatten().filter(|(key, _)| held.get(key).is_none()) {
-                    self.add(held, key, value, item);
-                }
-            }
+            Some(held) => self.hold(held, "target", &query_object("Anno", sql, plugin), item),
+            None => self.add(annotation, "target", &query_object("Anno", sql, plugin), item),
+        }
+    }
+
+    /// Puts a query where a map holds none yet; its other keys stay.
+    pub(super) fn hold(&mut self, held: &Node, key: &str, query: &serde_json::Value, item: &mut Item) {
+        if held.entries().iter().all(|(key, _)| key.text() == Some("__legacyStringValue")) {
+            return self.set_json(held, query, key, item);
+        }
+        for (key, value) in query.as_object().into_iter().flatten().filter(|(key, _)| held.get(key).is_none()) {
+            self.add(held, key, value, item);
         }
     }
 
@@ -177,8 +175,8 @@ impl<'a> Walk<'a> {
             }
             let asked = own.map_or(of_panel, |own| self.plugin(Some(own)));
             let plugin = of_panel.filter(|plugin| plugin.is_peer()).or(asked);
-            let is_alert = alerting.contains(&ref_id);
-            self.judge(Target { is_alert, ..target(query, None) }, plugin, own.or(reference), &mut item);
+            let asker = if alerting.contains(&ref_id) { Asker::AlertingPanel } else { Asker::Panel };
+            self.judge(Target { asker, ..target(query, None) }, plugin, own.or(reference), &mut item);
             self.mark(query, plugin, &mut item);
             self.keep(item);
         }
@@ -203,13 +201,14 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// A target that is yet to be told whose it is.
+/// A panel's target, or the SQL of a variable or an annotation, that is yet to be told whose it is.
 pub(super) fn target<'n>(query: &'n Node, sql: Option<&'n str>) -> Target<'n> {
-    Target { query, sql, plugin: Plugin::Other, is_alert: false, escaped: false, version: None }
+    let asker = if sql.is_some() { Asker::Rows } else { Asker::Panel };
+    Target { query, sql, plugin: Plugin::Other, asker, escaped: false, version: None }
 }
 
 /// A query as Weir's editor saves it, for SQL that stood alone.
-fn query_object(ref_id: &str, sql: &str, plugin: Plugin) -> serde_json::Value {
+pub(super) fn query_object(ref_id: &str, sql: &str, plugin: Plugin) -> serde_json::Value {
     let mut object = json!({"refId": ref_id, "rawSql": sql, "format": 1, "rawQuery": true, "editorMode": "code"});
     if plugin == Plugin::Doitintl {
         object["metricColumn"] = json!("none");
@@ -239,7 +238,9 @@ impl Walk<'_> {
         let mut found = Vec::new();
         document.trees.iter().for_each(|tree| {
             tree.each(&mut |node| {
-                let Some((text, id)) = node.text().and_then(|text| Some((text, IDS.into_iter().find(|id| text.contains(id))?))) else {
+                let Some((text, id)) =
+                    node.text().and_then(|text| Some((text, IDS.into_iter().find(|id| text.contains(id))?)))
+                else {
                     return;
                 };
                 if !self.edits.iter().any(|edit| edit.start() == node.span.start) {

@@ -34,9 +34,11 @@ impl Document {
     /// # Errors
     /// `InvalidQuery` if it is neither JSON nor YAML.
     pub(super) fn read(path: &Path, text: String) -> Result<Self> {
-        let named = path.extension().is_some_and(|end| end.eq_ignore_ascii_case("yaml") || end.eq_ignore_ascii_case("yml"));
-        let is_yaml = named || !text.trim_start_matches('\u{feff}').trim_start().starts_with(['{', '[', '"'])
-            && !path.extension().is_some_and(|end| end.eq_ignore_ascii_case("json"));
+        let named =
+            path.extension().is_some_and(|end| end.eq_ignore_ascii_case("yaml") || end.eq_ignore_ascii_case("yml"));
+        let is_yaml = named
+            || !text.trim_start_matches('\u{feff}').trim_start().starts_with(['{', '[', '"'])
+                && !path.extension().is_some_and(|end| end.eq_ignore_ascii_case("json"));
         let format = if is_yaml { Format::Yaml } else { Format::Json };
         let trees = Self::parse(format, &text)?;
         Ok(Self { text, format, trees })
@@ -103,7 +105,6 @@ impl<'a> Walk<'a> {
 /// Provisioning files, empty boards and empty documents, in which there is nothing to change.
 fn is_of_grafana(node: &Node) -> bool {
     node.is_null()
-        || node.get("schemaVersion").is_some()
-        || node.get("apiVersion").is_some()
+        || ["schemaVersion", "apiVersion", "panels"].into_iter().any(|key| node.get(key).is_some())
         || node.entries().is_empty() && node.scalar().is_none()
 }

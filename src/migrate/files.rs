@@ -22,7 +22,8 @@ pub(super) fn read(path: &Path) -> Result<String> {
 /// # Errors
 /// `Unavailable`, with the file as it was if it could not be copied.
 pub(super) fn write(path: &Path, text: &str) -> Result<PathBuf> {
-    let failed = |what: String| move |error| Error::new(Kind::Unavailable, format!("{what}: {error}")).with_source(error);
+    let failed =
+        |what: String| move |error| Error::new(Kind::Unavailable, format!("{what}: {error}")).with_source(error);
     let (backup, mut copy) = create_backup(path).map_err(failed("cannot make a backup beside it".to_owned()))?;
     let copied = File::open(path).and_then(|mut file| io::copy(&mut file, &mut copy)).and_then(|_| copy.flush());
     let permissions = fs::metadata(path).and_then(|metadata| fs::set_permissions(&backup, metadata.permissions()));

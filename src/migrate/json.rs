@@ -156,6 +156,9 @@ mod tests {
         check("", "not JSON");
         check("{} x", "trailing characters");
         check("\"\\ud800\"", "not JSON");
-        check(&"[".repeat(100_000), "not JSON: recursion limit");
+        let deep = |levels: usize| "[".repeat(levels) + &"]".repeat(levels);
+        assert!(read(&deep(129)).is_ok());
+        check(&deep(130), "nested deeper");
+        check(&"[".repeat(130), "not JSON: EOF");
     }
 }

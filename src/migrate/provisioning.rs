@@ -4,7 +4,7 @@ use super::board::target;
 use super::document::Format;
 use super::known::{Plugin, WEIR};
 use super::report::{Finding, Item};
-use super::target::Target;
+use super::target::{Asker, Target};
 use super::tree::Node;
 use super::walk::{Walk, needs};
 
@@ -24,7 +24,11 @@ impl Walk<'_> {
         let (uid, Some(model)) = (query.get("datasourceUid"), query.get("model")) else { return };
         if !model.is_map() {
             if model.text().is_some_and(|text| text.contains("-bigquery-datasource")) {
-                needs(item, "text-model", "its model is JSON in a text; write it as a map, or change the type in it by hand");
+                needs(
+                    item,
+                    "text-model",
+                    "its model is JSON in a text; write it as a map, or change the type in it by hand",
+                );
             }
             return;
         }
@@ -38,7 +42,7 @@ impl Walk<'_> {
             self.point(uid, "datasourceUid", item);
         }
         let escaped = self.document.format == Format::Yaml;
-        self.judge(Target { is_alert: true, escaped, ..target(model, None) }, plugin, own.or(uid), item);
+        self.judge(Target { asker: Asker::Rule, escaped, ..target(model, None) }, plugin, own.or(uid), item);
         self.mark(model, plugin, item);
     }
 

@@ -138,7 +138,8 @@ fn write_file(out: &mut String, file: &FileReport, dry_run: bool) {
     for item in file.items.iter().filter(|item| !item.changes.is_empty()) {
         let _ = writeln!(out, "  changed  {}, line {}: {}", item.place, item.line, item.changes.join(", "));
     }
-    let each = |of: fn(&Item) -> &[Finding]| file.items.iter().flat_map(move |item| of(item).iter().map(move |f| (item, f)));
+    let each =
+        |of: fn(&Item) -> &[Finding]| file.items.iter().flat_map(move |item| of(item).iter().map(move |f| (item, f)));
     for (message, places) in grouped(each(|item| &item.differs)) {
         let _ = writeln!(out, "  differs  {message}: {places}");
     }

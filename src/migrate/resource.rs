@@ -2,11 +2,11 @@
 //! Shapes: grafana/grafana, `apps/dashboard/kinds/v2*/dashboard_spec.cue`. In `v2alpha1` a query's
 //! kind is its plugin's id; later it is a `DataQuery` whose group is.
 
-use super::board::{place, target};
+use super::board::{place, query_object, target};
 use super::known::{Plugin, WEIR};
 use super::report::Item;
 use super::tree::Node;
-use super::walk::{Walk, needs};
+use super::walk::Walk;
 
 impl<'a> Walk<'a> {
     /// Migrates a resource's `spec`.
@@ -79,16 +79,33 @@ impl<'a> Walk<'a> {
         }
         self.grouped(query, &mut item);
         if let Some(held) = query.get("spec") {
-            let sql = if is_panels { None } else { Some(held.text_of("rawSql").unwrap_or_default()) };
-            self.judge(target(held, sql), plugin, reference, &mut item);
-            self.mark(held, plugin, &mut item);
-            let peer = plugin.is_some_and(Plugin::is_peer);
-            let old = spec.get("legacyOptions").and_then(|options| options.get("rawQuery")).and_then(Node::text);
-            if peer && held.text_of("rawSql").is_none() && (old.is_some() || held.get("__legacyStringValue").is_some()) {
-                needs(&mut item, "text-query", "its SQL is a bare text; write it as the rawSql of the query's spec");
-            }
+            self.held_query(spec, held, (plugin, reference), is_panels, &mut item);
         }
         self.keep(item);
+    }
+
+    /// The plugin's own part of a query. Boards of before had bare SQL as the query of a variable and,
+    /// in doitintl's annotations, as `rawQuery`.
+    fn held_query(
+        &mut self,
+        spec: &Node,
+        held: &Node,
+        (plugin, reference): (Option<Plugin>, Option<&Node>),
+        is_panels: bool,
+        item: &mut Item,
+    ) {
+        if is_panels {
+            self.judge(target(held, None), plugin, reference, item);
+            return self.mark(held, plugin, item);
+        }
+        let bare = held.get("__legacyStringValue").or_else(|| spec.get("legacyOptions")?.get("rawQuery"));
+        let bare = bare.and_then(Node::text).filter(|_| held.text_of("rawSql").is_none());
+        let Some(sql) = bare.or_else(|| held.text_of("rawSql")) else { return };
+        self.judge(target(held, Some(sql)), plugin, reference, item);
+        match (bare, plugin.filter(|plugin| plugin.is_peer())) {
+            (Some(sql), Some(plugin)) => self.hold(held, "query.spec", &query_object("query", sql, plugin), item),
+            _ => self.mark(held, plugin, item),
+        }
     }
 
     /// What has a plugin's id as its group and a data source by name.
@@ -117,7 +134,9 @@ impl<'a> Walk<'a> {
     /// The data source that a link or a variable came with.
     fn origin(&mut self, spec: &Node) {
         for key in ["origin", "source"] {
-            let Some(origin) = spec.get(key).filter(|origin| origin.text_of("type") == Some("datasource")) else { continue };
+            let Some(origin) = spec.get(key).filter(|origin| origin.text_of("type") == Some("datasource")) else {
+                continue;
+            };
             let mut item = self.item(key, origin);
             if let Some(group) = origin.get("group").filter(|group| self.is_peer(group, &mut item)) {
                 self.set(group, WEIR, "group", &mut item);

@@ -63,7 +63,8 @@ fn arguments(text: &str) -> Vec<&str> {
 pub(super) fn variables(sql: &str) -> Vec<&str> {
     let mut found = Vec::new();
     for (_, stretch) in lexemes(sql).filter(|(place, _)| *place != Lexeme::Comment) {
-        let after = |opening: &'static str| stretch.match_indices(opening).map(|(at, _)| &stretch[at + opening.len()..]);
+        let after =
+            |opening: &'static str| stretch.match_indices(opening).map(|(at, _)| &stretch[at + opening.len()..]);
         for rest in after("$").map(|rest| rest.strip_prefix('{').unwrap_or(rest)).chain(after("[[")) {
             let name = &rest[..word_length(rest)];
             if name.starts_with(|c: char| c.is_ascii_alphabetic()) && !found.contains(&name) {
@@ -76,7 +77,9 @@ pub(super) fn variables(sql: &str) -> Vec<&str> {
 
 /// The code of a text in capitals, with a blank for everything else.
 pub(super) fn code(sql: &str) -> String {
-    lexemes(sql).map(|(place, text)| if place == Lexeme::Code { text.to_ascii_uppercase() } else { " ".to_owned() }).collect()
+    lexemes(sql)
+        .map(|(place, text)| if place == Lexeme::Code { text.to_ascii_uppercase() } else { " ".to_owned() })
+        .collect()
 }
 
 /// Whether a text has a word, given in capitals, in its code.
@@ -163,9 +166,10 @@ mod tests {
 
     #[test]
     fn variables_are_those_of_the_dashboard() {
-        assert_eq!(variables("WHERE a = '$exp' AND b IN (${branch:csv}) AND [[c]] AND $__from -- $no"), [
-            "exp", "branch", "c"
-        ]);
+        assert_eq!(
+            variables("WHERE a = '$exp' AND b IN (${branch:csv}) AND [[c]] AND $__from -- $no"),
+            ["exp", "branch", "c"]
+        );
         assert!(variables("REGEXP_CONTAINS(x, r'^a$') AND '$1'").is_empty());
     }
 

@@ -58,6 +58,19 @@ const GLOBALS: [&str; 12] = [
     "searchFilter",
 ];
 
+/// What asks a query.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asker {
+    /// A panel.
+    Panel,
+    /// A panel and its alert, for which no front end replaces variables.
+    AlertingPanel,
+    /// An alert rule, likewise.
+    Rule,
+    /// A variable or an annotation, which take rows as they are.
+    Rows,
+}
+
 /// A query and where it is asked.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Target<'a> {
@@ -67,8 +80,8 @@ pub(super) struct Target<'a> {
     pub(super) sql: Option<&'a str>,
     /// The plugin that it was written for.
     pub(super) plugin: Plugin,
-    /// Whether no front end replaces its variables.
-    pub(super) is_alert: bool,
+    /// What asks it.
+    pub(super) asker: Asker,
     /// Whether `$$` is read as `$`, as in Grafana's provisioning files.
     pub(super) escaped: bool,
     /// The version of doitintl's plugin, where the file has it.
@@ -96,14 +109,14 @@ impl Judgement {
 
 /// Whether a target of an unknown data source can only be one of `BigQuery`'s.
 pub(super) fn looks_like_bigquery(query: &Node) -> bool {
-    match query.text_of("rawSql").or_else(|| query.text()) {
+    match query.text_of("rawSql") {
         Some(sql) => names_a_table(sql) || OF_BIGQUERY.iter().any(|key| query.get(key).is_some()),
         None => false,
     }
 }
 
 /// Whether a text has a `project.dataset.table` in backticks.
-fn names_a_table(sql: &str) -> bool {
+pub(super) fn names_a_table(sql: &str) -> bool {
     sql.split('`').skip(1).step_by(2).any(|name| name.matches('.').count() == 2)
 }
 
@@ -118,13 +131,17 @@ pub(super) fn judge(target: &Target<'_>) -> Judgement {
     let doitintl = target.is_doitintl();
     judge_format(target, &mut judgement);
     if target.query.get("convertToUTC").is_some_and(Node::is_true) {
-        judgement.needs("convert-to-utc", "convertToUTC shifted the range by the viewer's time zone; here times are UTC");
+        judgement
+            .needs("convert-to-utc", "convertToUTC shifted the range by the viewer's time zone; here times are UTC");
     }
     let sql = target.sql.or_else(|| target.query.text_of("rawSql")).unwrap_or_default();
     let sql = if target.escaped { Cow::Owned(sql.replace("$$", "$")) } else { Cow::Borrowed(sql) };
     if sql.trim().is_empty() {
         if doitintl {
-            judgement.needs("no-sql", "the file holds no SQL for it; save the panel once more in the old plugin, or write it");
+            judgement.needs(
+                "no-sql",
+                "the file holds no SQL for it; save the panel once more in the old plugin, or write it",
+            );
         }
         return judgement;
     }
@@ -145,7 +162,7 @@ pub(super) fn judge(target: &Target<'_>) -> Judgement {
             "two rows of the same time and series are an error that names them; the old plugin drew what came last",
         );
     }
-    if target.is_alert {
+    if matches!(target.asker, Asker::AlertingPanel | Asker::Rule) {
         for name in sql::variables(&sql) {
             judgement.needs("variable-in-alert", format!("nothing replaces the variable {name} in an alert rule"));
         }
@@ -167,7 +184,7 @@ impl Target<'_> {
     }
 
     fn is_time_series(&self) -> bool {
-        self.sql.is_none() && matches!(self.format().as_str(), "" | "0" | "time_series" | "timeseries")
+        self.asker != Asker::Rows && matches!(self.format().as_str(), "" | "0" | "time_series" | "timeseries")
     }
 }
 
@@ -175,7 +192,10 @@ fn judge_format(target: &Target<'_>, judgement: &mut Judgement) {
     let format = target.format();
     let known = ["", "timeseries", "time_series", "table", "logs", "traces", "multi", "0", "1", "2", "3", "4"];
     if !known.contains(&format.as_str()) {
-        judgement.needs("unknown-format", format!("the format {format:?} is none of time_series, table, logs, traces, multi"));
+        judgement.needs(
+            "unknown-format",
+            format!("the format {format:?} is none of time_series, table, logs, traces, multi"),
+        );
     }
 }
 
@@ -200,8 +220,9 @@ fn judge_places(macros: &[Macro<'_>], judgement: &mut Judgement) {
                 "macro-in-string",
                 format!("$__{name} stands in a string, where it is no longer expanded; join the text from parts"),
             ),
-            Lexeme::Code if !is_macro && !GLOBALS.contains(&name) && !name.starts_with("auto") => judgement
-                .needs("unknown-macro", format!("$__{name} is not a macro of Weir's")),
+            Lexeme::Code if !is_macro && !GLOBALS.contains(&name) && !name.starts_with("auto") => {
+                judgement.needs("unknown-macro", format!("$__{name} is not a macro of Weir's"))
+            }
             _ => {}
         }
     }
@@ -236,7 +257,7 @@ fn judge_doitintl(target: &Target<'_>, sql: &str, code: &str, macros: &[&Macro<'
              compare _TABLE_SUFFIX or _PARTITIONTIME with $__timeFrom() and $__timeTo()",
         );
     }
-    if target.sql.is_none() && !sql::has_word(code, "LIMIT") {
+    if matches!(target.asker, Asker::Panel | Asker::AlertingPanel) && !sql::has_word(code, "LIMIT") {
         judgement.differs("no-limit", "all rows come; doitintl's plugin cut them to the panel's data points");
     }
 }
@@ -245,7 +266,8 @@ fn judge_interval(name: &str, interval: &str, version: Option<&str>, judgement: 
     let interval = interval.trim_matches(['\'', '"', '`', ' ']);
     let count = interval.strip_suffix('m').unwrap_or_default();
     if interval == "auto" {
-        judgement.needs("auto-interval", format!("the interval auto of $__{name} is not known here; write $__interval"));
+        judgement
+            .needs("auto-interval", format!("the interval auto of $__{name} is not known here; write $__interval"));
     }
     if count.is_empty() || !count.bytes().all(|byte| byte.is_ascii_digit()) {
         return;
@@ -265,7 +287,9 @@ fn judge_interval(name: &str, interval: &str, version: Option<&str>, judgement: 
 fn judge_time_column(target: &Target<'_>, macros: &[&Macro<'_>], judgement: &mut Judgement) {
     let Some(column) = target.query.text_of("timeColumn").filter(|column| !column.starts_with("--")) else { return };
     let plain = |name: &str| name.replace('`', "");
-    let other = macros.iter().filter(|found| matches!(found.name, "timeFilter" | "timeFrom" | "timeTo" | "timeGroup"))
+    let other = macros
+        .iter()
+        .filter(|found| matches!(found.name, "timeFilter" | "timeFrom" | "timeTo" | "timeGroup"))
         .find_map(|found| found.arguments.first().filter(|argument| plain(argument) != plain(column)));
     if let Some(argument) = other {
         judgement.differs(

@@ -7,7 +7,7 @@ use super::document::{Document, Format};
 use super::edit::Edit;
 use super::known::{Known, Plugin, WEIR, variable_name};
 use super::report::{Finding, Item};
-use super::target::{Target, judge, looks_like_bigquery};
+use super::target::{Target, judge, looks_like_bigquery, names_a_table};
 use super::tree::{Node, line_of};
 
 /// A migration under way.
@@ -61,7 +61,9 @@ impl<'a> Walk<'a> {
         }
         match Edit::text(node, new, self.document.format == Format::Json) {
             Some(edit) => self.keep_edit(edit, key, item),
-            None => needs(item, "cannot-write", format!("{key} is written in a way that is not rewritten; set it to {new}")),
+            None => {
+                needs(item, "cannot-write", format!("{key} is written in a way that is not rewritten; set it to {new}"))
+            }
         }
     }
 
@@ -118,7 +120,11 @@ impl<'a> Walk<'a> {
         item.plugin = plugin.name();
         let Some(node) = reference else {
             if self.uid.is_some() {
-                needs(item, "default-source", format!("{key} is left out, which means Grafana's default data source; choose Weir's"));
+                needs(
+                    item,
+                    "default-source",
+                    format!("{key} is left out, which means Grafana's default data source; choose Weir's"),
+                );
             }
             return;
         };
@@ -164,12 +170,14 @@ impl<'a> Walk<'a> {
                 item.differs.extend(judgement.differs);
                 item.needs_person.extend(judgement.needs_person);
             }
-            None if looks_like_bigquery(target.query) => {
+            None if looks_like_bigquery(target.query) || target.sql.is_some_and(names_a_table) => {
                 let name = source.and_then(|node| node.text().or_else(|| node.text_of("uid"))).unwrap_or("default");
                 needs(
                     item,
                     "unknown-data-source",
-                    format!("the file does not say what the data source {name} is; if BigQuery's, give --datasource '{name}'"),
+                    format!(
+                        "the file does not say what the data source {name} is; if BigQuery's, give --datasource '{name}'"
+                    ),
                 );
             }
             _ => {}
