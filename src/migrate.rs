@@ -7,6 +7,7 @@
 
 mod board;
 mod document;
+mod doitintl;
 mod edit;
 mod files;
 mod json;

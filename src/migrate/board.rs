@@ -7,7 +7,7 @@ use super::known::{Plugin, WEIR, WEIR_NAME};
 use super::report::Item;
 use super::target::{Asker, Target, has_doitintl_shape};
 use super::tree::Node;
-use super::walk::{Walk, needs};
+use super::walk::Walk;
 
 /// The schema version from which references are `{type, uid}`
 /// (grafana/grafana, `DashboardMigrator`, step 33).
@@ -228,34 +228,4 @@ fn alerting(panel: &Node) -> Vec<&str> {
     let conditions = panel.get("alert").and_then(|alert| alert.get("conditions")).map(Node::list).unwrap_or_default();
     let params = conditions.iter().filter_map(|condition| condition.get("query")?.get("params")?.list().first());
     params.filter_map(Node::text).collect()
-}
-
-impl Walk<'_> {
-    /// Finds what still names the old plugins.
-    pub(super) fn leftovers(&mut self) {
-        const IDS: [&str; 2] = ["grafana-bigquery-datasource", "doitintl-bigquery-datasource"];
-        let document = self.document;
-        let mut found = Vec::new();
-        document.trees.iter().for_each(|tree| {
-            tree.each(&mut |node| {
-                let Some((text, id)) =
-                    node.text().and_then(|text| Some((text, IDS.into_iter().find(|id| text.contains(id))?)))
-                else {
-                    return;
-                };
-                if !self.edits.iter().any(|edit| edit.start() == node.span.start) {
-                    found.push((node, id, text == id || text.trim_start().starts_with('{')));
-                }
-            });
-        });
-        for (node, id, whole) in found {
-            let mut item = self.item("a value", node);
-            if whole {
-                needs(&mut item, "left-over", format!("it still names {id}, in a place that is not known here"));
-                self.keep(item);
-            } else {
-                self.notes.push(format!("line {} speaks of {id}", item.line));
-            }
-        }
-    }
 }

@@ -91,7 +91,7 @@ impl Reader<'_> {
         self.at += 1;
         let literal = self.text.get(start..self.at).ok_or_else(|| self.lost())?;
         serde_json::from_str(literal).map_err(|error| {
-            let line = super::tree::line_of(self.text, start);
+            let line = 1 + self.text[..start].matches('\n').count();
             Error::invalid(format!("the string in line {line} is not JSON: {error}"))
         })
     }

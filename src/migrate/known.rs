@@ -73,9 +73,11 @@ impl Known {
     pub(super) fn learn(&mut self, document: &Node) {
         document.each(&mut |node| {
             let plugin = node.text_of("type").map(Plugin::of);
-            let is_source = node.get("jsonData").is_some() || node.get("access").is_some();
-            if let (Some(plugin), true) = (plugin, is_source) {
-                ["name", "uid"].iter().filter_map(|key| node.text_of(key)).for_each(|name| self.add(name, plugin));
+            if let (Some(plugin), true) = (plugin, node.get("jsonData").or(node.get("access")).is_some()) {
+                self.learn_source(node, plugin);
+            }
+            for source in node.get("datasources").map(Node::list).unwrap_or_default() {
+                source.text_of("type").into_iter().for_each(|id| self.learn_source(source, Plugin::of(id)));
             }
             let reference = node.get("datasource");
             if let Some((id, uid)) = reference.and_then(|node| Some((node.text_of("type")?, node.text_of("uid")?))) {
@@ -86,6 +88,10 @@ impl Known {
                 self.add(name, Plugin::of(id));
             }
         });
+    }
+
+    fn learn_source(&mut self, source: &Node, plugin: Plugin) {
+        ["name", "uid"].iter().filter_map(|key| source.text_of(key)).for_each(|name| self.add(name, plugin));
     }
 
     fn add(&mut self, name: &str, plugin: Plugin) {

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 
 use weir_plan::sql::{Lexeme, statement};
 
+use super::doitintl;
 use super::known::Plugin;
 use super::report::Finding;
 use super::sql::{self, Macro};
@@ -98,11 +99,13 @@ pub(super) struct Judgement {
 }
 
 impl Judgement {
-    fn differs(&mut self, code: &'static str, message: impl Into<String>) {
+    /// Says what behaves differently.
+    pub(super) fn differs(&mut self, code: &'static str, message: impl Into<String>) {
         self.differs.push(Finding { code, message: message.into() });
     }
 
-    fn needs(&mut self, code: &'static str, message: impl Into<String>) {
+    /// Says what could not be translated.
+    pub(super) fn needs(&mut self, code: &'static str, message: impl Into<String>) {
         self.needs_person.push(Finding { code, message: message.into() });
     }
 }
@@ -145,14 +148,17 @@ pub(super) fn judge(target: &Target<'_>) -> Judgement {
         }
         return judgement;
     }
+    if let Err(reason) = runs(&sql) {
+        judgement.needs("not-a-query", reason);
+        return judgement;
+    }
     let macros = sql::macros(&sql);
     let code = sql::code(&sql);
-    judge_statement(&sql, &mut judgement);
     judge_places(&macros, &mut judgement);
     let in_code: Vec<_> = macros.iter().filter(|found| found.place == Lexeme::Code).collect();
     judge_range(&in_code, &mut judgement);
     if doitintl {
-        judge_doitintl(target, &sql, &code, &in_code, &mut judgement);
+        doitintl::judge(target, &sql, &code, &in_code, &mut judgement);
     } else if sql::gives_array(&code) {
         judgement.differs("array-as-json", "an array becomes JSON text; the official plugin joined it with commas");
     }
@@ -199,12 +205,12 @@ fn judge_format(target: &Target<'_>, judgement: &mut Judgement) {
     }
 }
 
-/// Only one query is run; a text that begins with a variable may be one.
-fn judge_statement(sql: &str, judgement: &mut Judgement) {
+/// Why a text is not run: only one query is. A text that begins with a variable may be one.
+fn runs(sql: &str) -> Result<(), String> {
     match statement(sql) {
-        Ok(statement) if statement.is_query() || statement.name().starts_with(['$', '[']) => {}
-        Ok(statement) => judgement.needs("not-a-query", format!("{} is not run here, only a SELECT", statement.name())),
-        Err(error) => judgement.needs("not-a-query", error.message()),
+        Ok(statement) if statement.is_query() || statement.name().starts_with(['$', '[']) => Ok(()),
+        Ok(statement) => Err(format!("{} is not run here, only a SELECT", statement.name())),
+        Err(error) => Err(error.message().to_owned()),
     }
 }
 
@@ -236,65 +242,6 @@ fn judge_range(macros: &[&Macro<'_>], judgement: &mut Judgement) {
         judgement.differs(
             "half-open-range",
             "the range is half-open: a row at its very start counts, one at its very end does not",
-        );
-    }
-}
-
-fn judge_doitintl(target: &Target<'_>, sql: &str, code: &str, macros: &[&Macro<'_>], judgement: &mut Judgement) {
-    judge_time_column(target, macros, judgement);
-    for found in macros {
-        let interval = match found.name {
-            "timeGroup" | "timeGroupAlias" => found.arguments.get(1),
-            "timeShifting" => found.arguments.first(),
-            _ => None,
-        };
-        judge_interval(found.name, interval.copied().unwrap_or_default(), target.version, judgement);
-    }
-    if sql.contains("_TABLE_SUFFIX BETWEEN '") || sql.contains("AND _PARTITIONTIME >= '") {
-        judgement.needs(
-            "frozen-dates",
-            "doitintl's editor put the range's dates into the SQL anew for each query; here they stay as saved: \
-             compare _TABLE_SUFFIX or _PARTITIONTIME with $__timeFrom() and $__timeTo()",
-        );
-    }
-    if matches!(target.asker, Asker::Panel | Asker::AlertingPanel) && !sql::has_word(code, "LIMIT") {
-        judgement.differs("no-limit", "all rows come; doitintl's plugin cut them to the panel's data points");
-    }
-}
-
-fn judge_interval(name: &str, interval: &str, version: Option<&str>, judgement: &mut Judgement) {
-    let interval = interval.trim_matches(['\'', '"', '`', ' ']);
-    let count = interval.strip_suffix('m').unwrap_or_default();
-    if interval == "auto" {
-        judgement
-            .needs("auto-interval", format!("the interval auto of $__{name} is not known here; write $__interval"));
-    }
-    if count.is_empty() || !count.bytes().all(|byte| byte.is_ascii_digit()) {
-        return;
-    }
-    let was = match version.map(|version| version.split('.').next().unwrap_or_default()) {
-        Some("1") => "was months in this board's version of doitintl's plugin",
-        Some(_) => return,
-        None => "was months in doitintl's plugin up to 1.0.8",
-    };
-    judgement.needs(
-        "month-or-minute",
-        format!("{interval} under $__{name} is minutes here and {was}; write {count}M for months, or leave it"),
-    );
-}
-
-/// doitintl's filters named the target's time column, whatever their argument.
-fn judge_time_column(target: &Target<'_>, macros: &[&Macro<'_>], judgement: &mut Judgement) {
-    let Some(column) = target.query.text_of("timeColumn").filter(|column| !column.starts_with("--")) else { return };
-    let plain = |name: &str| name.replace('`', "");
-    let other = macros
-        .iter()
-        .filter(|found| matches!(found.name, "timeFilter" | "timeFrom" | "timeTo" | "timeGroup"))
-        .find_map(|found| found.arguments.first().filter(|argument| plain(argument) != plain(column)));
-    if let Some(argument) = other {
-        judgement.differs(
-            "time-column",
-            format!("a macro names {argument}, and the target's timeColumn, which doitintl's plugin used, is {column}"),
         );
     }
 }

@@ -120,17 +120,10 @@ impl Node {
     }
 }
 
-/// The line, from 1, of a byte.
-pub(super) fn line_of(text: &str, at: usize) -> usize {
-    1 + text.as_bytes()[..at.min(text.len())].iter().filter(|byte| **byte == b'\n').count()
-}
-
-/// The error of a document that is nested deeper than [`DEEPEST`].
-pub(super) fn too_deep() -> Error {
-    Error::invalid(format!("the document is nested deeper than {DEEPEST} levels"))
-}
-
 /// Fails where `depth` is too deep.
 pub(super) fn check_depth(depth: usize) -> Result<()> {
-    if depth > DEEPEST { Err(too_deep()) } else { Ok(()) }
+    if depth <= DEEPEST {
+        return Ok(());
+    }
+    Err(Error::invalid(format!("the document is nested deeper than {DEEPEST} levels")))
 }

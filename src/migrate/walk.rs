@@ -8,12 +8,14 @@ use super::edit::Edit;
 use super::known::{Known, Plugin, WEIR, variable_name};
 use super::report::{Finding, Item};
 use super::target::{Target, judge, looks_like_bigquery, names_a_table};
-use super::tree::{Node, line_of};
+use super::tree::Node;
 
 /// A migration under way.
 pub(super) struct Walk<'a> {
     /// The file.
     pub(super) document: &'a Document,
+    /// Where its lines end.
+    line_ends: Vec<usize>,
     /// The uid that rewritten references get.
     pub(super) uid: Option<&'a str>,
     /// What is known of names and uids.
@@ -35,14 +37,15 @@ pub(super) struct Walk<'a> {
 impl<'a> Walk<'a> {
     /// A migration of a file that has not begun.
     pub(super) fn new(document: &'a Document, known: &'a Known, uid: Option<&'a str>) -> Self {
+        let line_ends = document.text.match_indices('\n').map(|(at, _)| at).collect();
         let variables = HashMap::new();
         let (edits, items, notes) = (Vec::new(), Vec::new(), Vec::new());
-        Self { document, uid, known, variables, version: None, names_only: false, edits, items, notes }
+        Self { document, line_ends, uid, known, variables, version: None, names_only: false, edits, items, notes }
     }
 
     /// An item without findings for a place.
     pub(super) fn item(&self, place: impl Into<String>, node: &Node) -> Item {
-        let line = line_of(&self.document.text, node.span.start);
+        let line = 1 + self.line_ends.partition_point(|end| *end < node.span.start);
         let (place, plugin) = (place.into(), Plugin::Other.name());
         Item { place, line, plugin, changes: Vec::new(), differs: Vec::new(), needs_person: Vec::new() }
     }

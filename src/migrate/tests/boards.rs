@@ -32,7 +32,7 @@ fn an_exported_board_of_the_official_plugin_keeps_its_inputs() {
             "input DS_WAREHOUSE: pluginId pluginName |  | ",
             "required plugin: id name version |  | ",
             "panel 2 \"Literal arrays\", A: datasource.type | array-as-json | ",
-            "panel 3 \"Two statements\", A: datasource.type | array-as-json | not-a-query",
+            "panel 3 \"Two statements\", A: datasource.type |  | not-a-query",
             "panel 4 \"Gathered arrays\", A: datasource.type | half-open-range array-as-json | ",
             "panel 5 \"Flattened\", A: datasource.type |  | ",
         ],

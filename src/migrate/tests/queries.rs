@@ -31,7 +31,7 @@ fn differences_of_the_official_plugin_are_named() {
     check(&grouped("$__dateFilter(t)"), " | unknown-macro");
     check("SELECT time, v FROM x", "duplicate-time | ");
     check("SELECT DISTINCT time, v FROM x", " | ");
-    check("SELECT DISTINCT time, [v] FROM x", " | ");
+    check("SELECT DISTINCT time, [v] FROM x", "array-as-json | ");
     check("SELECT time, ARRAY_AGG(v) FROM x GROUP BY 1", "array-as-json | ");
     check("DECLARE a INT64; SELECT DISTINCT a", " | not-a-query");
     check("DELETE FROM x WHERE DISTINCT", " | not-a-query");
