@@ -23,7 +23,7 @@ mod tree;
 mod walk;
 mod yaml;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use similar::TextDiff;
@@ -87,7 +87,7 @@ pub fn run(options: &Options) -> Report {
     Report { dry_run: options.dry_run, files: documents.into_iter().map(migrate).collect() }
 }
 
-fn file(path: &PathBuf, document: &Document, known: &Known, options: &Options) -> Result<FileReport> {
+fn file(path: &Path, document: &Document, known: &Known, options: &Options) -> Result<FileReport> {
     let (text, mut report) = migrate(document, known, options.uid.as_deref())?;
     report.file = path.display().to_string();
     if text == document.text {

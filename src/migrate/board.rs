@@ -7,7 +7,7 @@ use super::known::{Plugin, WEIR, WEIR_NAME};
 use super::report::Item;
 use super::target::{Asker, Target, has_doitintl_shape};
 use super::tree::Node;
-use super::walk::Walk;
+use super::walk::{Walk, is_peer};
 
 /// The schema version from which references are `{type, uid}`
 /// (grafana/grafana, `DashboardMigrator`, step 33).
@@ -22,13 +22,19 @@ impl<'a> Walk<'a> {
         let variables = board.get("templating").and_then(|templating| templating.get("list")).map(Node::list);
         let variables = variables.unwrap_or_default();
         self.name_variables(list("__inputs"), variables);
-        list("__inputs").iter().for_each(|input| self.input(input));
-        list("__requires").iter().for_each(|required| self.requirement(required));
+        for input in list("__inputs") {
+            self.input(input);
+        }
+        for required in list("__requires") {
+            self.requirement(required);
+        }
         let elements = board.get("__elements");
         let elements =
             elements.into_iter().flat_map(|found| found.list().iter().chain(found.entries().iter().map(|(_, e)| e)));
         elements.filter_map(|element| element.get("model")).for_each(|model| self.panel(model, "library panel"));
-        variables.iter().for_each(|variable| self.variable(variable));
+        for variable in variables {
+            self.variable(variable);
+        }
         let annotations = board.get("annotations").and_then(|annotations| annotations.get("list"));
         annotations.into_iter().flat_map(Node::list).for_each(|annotation| self.annotation(annotation));
         let in_rows = list("rows").iter().filter_map(|row| row.get("panels")).flat_map(Node::list);
@@ -48,7 +54,7 @@ impl<'a> Walk<'a> {
 
     fn input(&mut self, input: &Node) {
         let mut item = self.item(format!("input {}", input.text_of("name").unwrap_or_default()), input);
-        let Some(id) = input.get("pluginId").filter(|id| self.is_peer(id, &mut item)) else { return };
+        let Some(id) = input.get("pluginId").filter(|id| is_peer(id, &mut item)) else { return };
         self.set(id, WEIR, "pluginId", &mut item);
         if let Some(name) = input.get("pluginName") {
             self.set(name, WEIR_NAME, "pluginName", &mut item);
@@ -58,7 +64,7 @@ impl<'a> Walk<'a> {
 
     fn requirement(&mut self, required: &Node) {
         let mut item = self.item("required plugin", required);
-        let Some(id) = required.get("id").filter(|id| self.is_peer(id, &mut item)) else { return };
+        let Some(id) = required.get("id").filter(|id| is_peer(id, &mut item)) else { return };
         if id.text().map(Plugin::of) == Some(Plugin::Doitintl) {
             self.version = required.text_of("version").filter(|version| !version.is_empty()).map(str::to_owned);
         }
@@ -71,17 +77,10 @@ impl<'a> Walk<'a> {
         self.keep(item);
     }
 
-    /// Whether a node is a peer's id, which the item then names.
-    pub(super) fn is_peer(&self, id: &Node, item: &mut Item) -> bool {
-        let plugin = id.text().map_or(Plugin::Other, Plugin::of);
-        item.plugin = plugin.name();
-        plugin.is_peer()
-    }
-
     fn variable(&mut self, variable: &Node) {
         let mut item = self.item(format!("variable {}", variable.text_of("name").unwrap_or_default()), variable);
         if variable.text_of("type") == Some("datasource") {
-            let Some(id) = variable.get("query").filter(|id| self.is_peer(id, &mut item)) else { return };
+            let Some(id) = variable.get("query").filter(|id| is_peer(id, &mut item)) else { return };
             self.set(id, WEIR, "query", &mut item);
             self.current(variable, &mut item);
             return self.keep(item);
@@ -175,8 +174,8 @@ impl<'a> Walk<'a> {
             }
             let asked = own.map_or(of_panel, |own| self.plugin(Some(own)));
             let plugin = of_panel.filter(|plugin| plugin.is_peer()).or(asked);
-            let asker = if alerting.contains(&ref_id) { Asker::AlertingPanel } else { Asker::Panel };
-            self.judge(Target { asker, ..target(query, None) }, plugin, own.or(reference), &mut item);
+            let by = if alerting.contains(&ref_id) { Asker::AlertingPanel } else { Asker::Panel };
+            self.judge(Target { asker: by, ..target(query, None) }, plugin, own.or(reference), &mut item);
             self.mark(query, plugin, &mut item);
             self.keep(item);
         }

@@ -61,6 +61,8 @@ impl Document {
     }
 }
 
+/// Keys of a board; a rule has annotations too.
+const BOARD: [&str; 6] = ["panels", "rows", "templating", "annotations", "__inputs", "__requires"];
 /// Lists of documents.
 const LISTS: [&str; 3] = ["items", "dashboards", "groups"];
 
@@ -77,15 +79,18 @@ impl<'a> Walk<'a> {
             self.resource(node);
         } else if has("spec") {
             node.get("spec").into_iter().for_each(|spec| self.any(spec, depth + 1));
-        } else if ["panels", "rows", "templating", "annotations", "__inputs", "__requires"].into_iter().any(has) {
-            self.board(node);
         } else if list("data").iter().any(|query| query.get("model").is_some()) {
             self.rule(node);
         } else if has("rules") {
-            list("rules").iter().for_each(|rule| self.any(rule, depth + 1));
+            for rule in list("rules") {
+                self.any(rule, depth + 1);
+            }
         } else if has("grafana_alert") || has("result") {
-            let inner = node.get("grafana_alert").or_else(|| node.get("result"));
-            inner.into_iter().for_each(|inner| self.any(inner, depth + 1));
+            for inner in ["grafana_alert", "result"].into_iter().filter_map(|key| node.get(key)) {
+                self.any(inner, depth + 1);
+            }
+        } else if BOARD.into_iter().any(has) {
+            self.board(node);
         } else if has("model") {
             node.get("model").into_iter().for_each(|model| self.panel(model, "library panel"));
         } else if node.text_of("type").is_some() && (has("jsonData") || node.get("access").is_some()) {
@@ -93,7 +98,9 @@ impl<'a> Walk<'a> {
         } else if has("targets") {
             self.panel(node, "panel");
         } else if LISTS.into_iter().chain(["datasources"]).any(has) {
-            list("datasources").iter().for_each(|source| self.source(source));
+            for source in list("datasources") {
+                self.source(source);
+            }
             LISTS.into_iter().flat_map(list).for_each(|element| self.any(element, depth + 1));
         } else if depth == 0 && !is_of_grafana(node) {
             let mut item = self.item("the file", node);

@@ -142,7 +142,8 @@ impl Check<'_> {
                 let (kept, fresh) = new.split_at_checked(old.len()).ok_or_else(strayed)?;
                 let mut names: Vec<_> = fresh.iter().filter_map(|(key, _)| key.text()).collect();
                 let mut expected = added.to_vec();
-                (names.sort_unstable(), expected.sort_unstable());
+                names.sort_unstable();
+                expected.sort_unstable();
                 if fresh.len() != added.len() || names != expected {
                     return Err(strayed());
                 }

@@ -6,7 +6,7 @@ use super::known::{Plugin, WEIR};
 use super::report::{Finding, Item};
 use super::target::{Asker, Target};
 use super::tree::Node;
-use super::walk::{Walk, needs};
+use super::walk::{Walk, is_peer, needs};
 
 impl Walk<'_> {
     /// Migrates an alert rule.
@@ -49,7 +49,7 @@ impl Walk<'_> {
     /// Migrates a data source: its type, and nothing else.
     pub(super) fn source(&mut self, source: &Node) {
         let mut item = self.item(format!("data source {:?}", source.text_of("name").unwrap_or_default()), source);
-        let Some(id) = source.get("type").filter(|id| self.is_peer(id, &mut item)) else { return };
+        let Some(id) = source.get("type").filter(|id| is_peer(id, &mut item)) else { return };
         self.set(id, WEIR, "type", &mut item);
         if let Some(settings) = source.get("jsonData") {
             judge_settings(settings, id.text().map_or(Plugin::Other, Plugin::of), &mut item);

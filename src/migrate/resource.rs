@@ -6,7 +6,7 @@ use super::board::{place, query_object, target};
 use super::known::{Plugin, WEIR};
 use super::report::Item;
 use super::tree::Node;
-use super::walk::Walk;
+use super::walk::{Walk, is_peer};
 
 impl<'a> Walk<'a> {
     /// Migrates a resource's `spec`.
@@ -71,7 +71,7 @@ impl<'a> Walk<'a> {
             Some(plugin) => Some(plugin),
             None => self.plugin(reference),
         };
-        if let Some(kind) = early.filter(|kind| self.is_peer(kind, &mut item)) {
+        if let Some(kind) = early.filter(|kind| is_peer(kind, &mut item)) {
             self.set(kind, WEIR, "query.kind", &mut item);
         }
         if spec.get("datasource").is_some_and(|node| !node.is_null()) {
@@ -113,7 +113,7 @@ impl<'a> Walk<'a> {
         let reference = node.get("datasource").filter(|reference| reference.is_map());
         let group = node.get("group").filter(|group| group.text().is_some_and(|id| !id.is_empty()));
         if let Some(group) = group {
-            if !self.is_peer(group, item) {
+            if !is_peer(group, item) {
                 return;
             }
             self.set(group, WEIR, "group", item);
@@ -125,7 +125,7 @@ impl<'a> Walk<'a> {
 
     fn source_variable(&mut self, spec: &Node, place: &str) {
         let mut item = self.item(place, spec);
-        let Some(id) = spec.get("pluginId").filter(|id| self.is_peer(id, &mut item)) else { return };
+        let Some(id) = spec.get("pluginId").filter(|id| is_peer(id, &mut item)) else { return };
         self.set(id, WEIR, "pluginId", &mut item);
         self.current(spec, &mut item);
         self.keep(item);
@@ -138,7 +138,7 @@ impl<'a> Walk<'a> {
                 continue;
             };
             let mut item = self.item(key, origin);
-            if let Some(group) = origin.get("group").filter(|group| self.is_peer(group, &mut item)) {
+            if let Some(group) = origin.get("group").filter(|group| is_peer(group, &mut item)) {
                 self.set(group, WEIR, "group", &mut item);
                 self.keep(item);
             }

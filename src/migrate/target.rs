@@ -227,7 +227,7 @@ fn judge_places(macros: &[Macro<'_>], judgement: &mut Judgement) {
                 format!("$__{name} stands in a string, where it is no longer expanded; join the text from parts"),
             ),
             Lexeme::Code if !is_macro && !GLOBALS.contains(&name) && !name.starts_with("auto") => {
-                judgement.needs("unknown-macro", format!("$__{name} is not a macro of Weir's"))
+                judgement.needs("unknown-macro", format!("$__{name} is not a macro of Weir's"));
             }
             _ => {}
         }

@@ -65,7 +65,11 @@ impl<'a> Walk<'a> {
         match Edit::text(node, new, self.document.format == Format::Json) {
             Some(edit) => self.keep_edit(edit, key, item),
             None => {
-                needs(item, "cannot-write", format!("{key} is written in a way that is not rewritten; set it to {new}"))
+                needs(
+                    item,
+                    "cannot-write",
+                    format!("{key} is written in a way that is not rewritten; set it to {new}"),
+                );
             }
         }
     }
@@ -191,4 +195,11 @@ impl<'a> Walk<'a> {
 /// Says of an item what needs a person.
 pub(super) fn needs(item: &mut Item, code: &'static str, message: impl Into<String>) {
     item.needs_person.push(Finding { code, message: message.into() });
+}
+
+/// Whether a node is a peer's id, which the item then names.
+pub(super) fn is_peer(id: &Node, item: &mut Item) -> bool {
+    let plugin = id.text().map_or(Plugin::Other, Plugin::of);
+    item.plugin = plugin.name();
+    plugin.is_peer()
 }

@@ -157,7 +157,8 @@ mod tests {
         let mut bomb = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
         for level in 1..8 {
             let below = format!("*a{}", level - 1);
-            bomb += &format!("a{level}: &a{level} [{}]\n", vec![below; 10].join(", "));
+            let elements = vec![below; 10].join(", ");
+            bomb = format!("{bomb}a{level}: &a{level} [{elements}]\n");
         }
         assert!(read(&bomb).unwrap_err().message().contains("unfold"));
         assert!(read("a: &a [*a]").is_err());

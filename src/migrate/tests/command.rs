@@ -11,7 +11,9 @@ struct Folder(tempfile::TempDir);
 impl Folder {
     fn with(files: &[(&str, &str)]) -> Self {
         let folder = Self(tempfile::tempdir().unwrap());
-        files.iter().for_each(|(name, text)| fs::write(folder.path(name), text).unwrap());
+        for (name, text) in files {
+            fs::write(folder.path(name), text).unwrap();
+        }
         folder
     }
 
