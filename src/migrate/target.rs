@@ -11,8 +11,9 @@ use super::report::Finding;
 use super::sql::{self, Macro};
 use super::tree::Node;
 
-/// Keys by which the backend tells a target of doitintl's.
-const OF_DOITINTL: [&str; 3] = ["timeColumnType", "metricColumn", "convertToUTC"];
+/// Keys by which the backend tells a target of doitintl's (`plugin/target.rs`).
+const OF_DOITINTL: [&str; 6] =
+    ["timeColumn", "timeColumnType", "metricColumn", "orderByCol", "orderBySort", "convertToUTC"];
 /// Keys that only targets of the two plugins have, of all that have `rawSql`.
 const OF_BIGQUERY: [&str; 9] = [
     "location",
@@ -159,8 +160,8 @@ pub(super) fn judge(target: &Target<'_>) -> Judgement {
     judge_range(&in_code, &mut judgement);
     if doitintl {
         doitintl::judge(target, &sql, &code, &in_code, &mut judgement);
-    } else if sql::gives_array(&code) {
-        judgement.differs("array-as-json", "an array becomes JSON text; the official plugin joined it with commas");
+    } else {
+        judge_official(target, &code, &in_code, &mut judgement);
     }
     if target.is_time_series() && !sql::groups_rows(&code) {
         judgement.differs(
@@ -234,6 +235,24 @@ fn judge_places(macros: &[Macro<'_>], judgement: &mut Judgement) {
     }
     if in_comment {
         judgement.differs("macro-in-comment", "a macro in a comment is no longer expanded");
+    }
+}
+
+fn judge_official(target: &Target<'_>, code: &str, macros: &[&Macro<'_>], judgement: &mut Judgement) {
+    if sql::gives_array(code) {
+        judgement.differs(
+            "array-as-json",
+            "an array becomes JSON text; \"arrays\": \"comma\" in the query joins it with commas, as the official plugin did",
+        );
+    }
+    let key = OF_DOITINTL.iter().find(|key| target.query.get(key).is_some());
+    if let (Some(key), true) = (key, macros.iter().any(|found| doitintl::is_of_time(found))) {
+        judgement.needs(
+            "keys-of-doitintl",
+            format!(
+                "by its key {key} the query counts as doitintl's, whose macros mean something else; take such keys out"
+            ),
+        );
     }
 }
 

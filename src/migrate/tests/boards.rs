@@ -49,8 +49,8 @@ fn an_exported_board_of_doitintls_plugin_tells_what_its_version_meant() {
             "input DS_BQ: pluginId pluginName |  | ",
             "required plugin: id name version |  | ",
             "panel 1 \"By month\", A:  | half-open-range no-limit | month-or-minute",
-            "panel 1 \"By month\", B: metricColumn | half-open-range no-limit | auto-interval",
-            "panel 2 \"Sharded\", A:  | half-open-range no-limit | convert-to-utc frozen-dates",
+            "panel 1 \"By month\", B: metricColumn | half-open-range | ",
+            "panel 2 \"Sharded\", A:  | half-open-range no-limit | convert-to-utc",
             "panel 2 \"Sharded\", B:  |  | no-sql",
         ],
     );

@@ -53,14 +53,27 @@ fn differences_of_doitintls_plugin_are_named() {
     check(group("1m,5m"), Some("1.0.5"), " | month-or-minute");
     check(group("1m"), Some("2.0.1"), " | ");
     check(group("1M"), None, " | ");
-    check(group("auto"), Some("2.0.1"), " | auto-interval");
+    check(group("auto"), Some("2.0.1"), " | ");
     check(of("SELECT ts, 1 FROM x GROUP BY 1"), None, "no-limit | ");
     check(of("SELECT ts, 1 $__timeShifting(1m) FROM x GROUP BY 1 LIMIT 1"), None, " | month-or-minute");
     check(of("SELECT 1 FROM x WHERE $__timeFilter(`ts`) GROUP BY 1 LIMIT 1"), None, "half-open-range | ");
     check(of("SELECT 1 FROM x WHERE $__timeFilter(other) GROUP BY 1 LIMIT 1"), None, "half-open-range time-column | ");
+    check(of("SELECT 1 FROM x WHERE $__timeFilter(x.ts) GROUP BY 1 $__limitPosition"), None, "half-open-range | ");
+    check(of("SELECT `-- time --` FROM x GROUP BY 1 LIMIT 1"), None, " | unfinished");
+    let dated = "SELECT 1 FROM x WHERE TRUE AND  _TABLE_SUFFIX BETWEEN '20200101' AND '20200102' GROUP BY 1 LIMIT 1";
+    check(of(dated), None, " | frozen-dates");
+    check(json!({"rawSql": dated, "rawQuery": false, "metricColumn": "none"}), None, " | ");
     check(json!({"rawQuery": false, "metricColumn": "none"}), None, " | no-sql");
     check(json!({"rawSql": "SELECT 1 LIMIT 1", "format": "table", "convertToUTC": true}), None, " | convert-to-utc");
     check(json!({"rawSql": "SELECT 1 LIMIT 1", "format": "tabel"}), None, " | unknown-format");
+}
+
+#[test]
+fn keys_of_doitintl_in_a_target_of_the_official_plugin_are_a_persons() {
+    let query = |sql: &str| json!({"rawSql": sql, "format": 1, "orderByCol": "1"});
+    let expected = "half-open-range | keys-of-doitintl";
+    assert_eq!(codes(&query("SELECT 1 FROM x WHERE $__timeFilter(t)"), Plugin::Official, None), expected);
+    assert_eq!(codes(&query("SELECT 1 FROM x"), Plugin::Official, None), " | ");
 }
 
 #[test]
