@@ -21,7 +21,7 @@ use crate::clock::SystemClock;
 use crate::config::{Config, Environment, SourceConfig};
 use crate::demo::{self, Demo};
 use crate::export::{ExportSettings, bind};
-use crate::telemetry;
+use crate::{migrate as migration, telemetry};
 
 pub use explain::{ExplainOptions, explain};
 pub use process::run_plugin;
@@ -45,6 +45,23 @@ pub enum Command {
     Demo(DemoOptions),
     /// Print how a query, or every query of a board, would be answered and what it would cost, without running it
     Explain(ExplainOptions),
+    /// Rewrite boards and provisioning files of the two other BigQuery plugins to Weir's data source
+    ///
+    /// Files are written in place; the text before is kept beside each as FILE.bak (FILE.bak.2 and so
+    /// on where there is one). Exit code: 0 all is done, 1 a file failed, 2 something needs a person.
+    Migrate(migration::Options),
+}
+
+/// Reads the command line; what it says of itself is printed.
+///
+/// # Errors
+/// The exit code of a process that ends here: failure, never the 2 of `weir migrate`, for a mistake.
+pub fn parse() -> std::result::Result<Cli, ExitCode> {
+    Cli::try_parse().map_err(|error| {
+        // Nobody is left to tell when the stream is closed.
+        let _ = error.print();
+        if error.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    })
 }
 
 /// Options of `weir serve`.
@@ -128,6 +145,15 @@ pub async fn demo(options: DemoOptions) -> Result<()> {
     print(&demo.what_to_try(address))?;
     let settings = ExportSettings { local_only: !options.allow_anonymous, ..Default::default() };
     process::serve_until_signal(Arc::clone(demo.app()), listener, settings).await
+}
+
+/// `weir migrate`: rewrites files and prints the report on stdout.
+pub fn migrate(options: &migration::Options) -> ExitCode {
+    let report = migration::run(options);
+    match report.print(options.json).and_then(|text| print(&text)) {
+        Ok(()) => ExitCode::from(report.exit_code()),
+        failed => process::finish(failed),
+    }
 }
 
 fn print(text: &str) -> Result<()> {

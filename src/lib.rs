@@ -15,6 +15,7 @@ pub mod engine;
 pub mod export;
 pub mod flight;
 pub mod metrics;
+pub mod migrate;
 pub mod monitoring;
 pub mod plugin;
 pub mod source;

@@ -2,16 +2,20 @@
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
-use weir::cli::{self, Cli, Command};
+use weir::cli::{self, Command};
 use weir::config::Environment;
 
 fn main() -> ExitCode {
     let environment = Environment::read();
-    match Cli::parse().command {
+    let cli = match cli::parse() {
+        Ok(cli) => cli,
+        Err(code) => return code,
+    };
+    match cli.command {
         Some(Command::Serve(options)) => cli::run(&environment, cli::serve(options, environment.clone())),
         Some(Command::Demo(options)) => cli::run(&environment, cli::demo(options)),
         Some(Command::Explain(options)) => cli::run(&environment, cli::explain(options, environment.clone())),
+        Some(Command::Migrate(options)) => cli::migrate(&options),
         None if environment.host.is_grafana() => cli::run_plugin(environment),
         None => cli::help(),
     }
