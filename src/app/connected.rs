@@ -125,7 +125,7 @@ mod tests {
 
     use arrow::array::{ArrayRef, AsArray, Int64Array};
     use arrow::datatypes::Int64Type;
-    use weir_plan::{Kind, Query, Timestamp};
+    use weir_plan::{Kind, Price, Query, Timestamp};
 
     use crate::app::App;
     use crate::batches::samples::batches;

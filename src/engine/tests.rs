@@ -46,10 +46,6 @@ fn bench_of(store: StoreSettings, settings: EngineSettings, change: impl FnOnce(
     let source = Scripted::new(number).reading(5).taking(Duration::from_secs(1)).gating(|_| true);
     let source = Arc::new(change(source));
     source.gate.add_permits(OPEN);
-    bench_over(source)
-}
-
-fn bench_over(source: Arc<Scripted>) -> Bench {
     let clock = Arc::new(ManualClock::new(at("2024-01-02T12:00:00Z")));
     let mut app = App::new(store, Arc::clone(&clock) as Arc<dyn Clock>, App::GRACE);
     let engine = app.add_source("only", Arc::clone(&source) as Arc<dyn Source>, settings);
@@ -171,7 +167,10 @@ async fn a_job_slower_than_its_deadline_ends_and_is_stored_for_whoever_asks_agai
 async fn callers_wait_as_long_as_they_say_or_their_source_or_a_minute() {
     let check = async |source: Option<u64>, caller: Option<u64>, expected: u64| {
         let deadline = source.map(Duration::from_secs);
-        let bench = bench_of(StoreSettings::of(1 << 20), EngineSettings { deadline, ..EngineSettings::default() }, |source| source);
+        let bench =
+            bench_of(StoreSettings::of(1 << 20), EngineSettings { deadline, ..EngineSettings::default() }, |source| {
+                source
+            });
         bench.hold();
         let began = tokio::time::Instant::now();
         let query = Query { deadline: caller.map(Duration::from_secs), ..query() };
@@ -311,8 +310,7 @@ async fn a_job_that_another_process_paid_for_is_as_old_as_it_is_and_bills_nothin
 fn bench_with_schema() -> Bench {
     let utc = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
     let schema = Arc::new(Schema::new(vec![Field::new("day", DataType::Date32, true), Field::new("ts", utc, true)]));
-    let source = Scripted::new(|_, _| Ok(one_row(1))).with_table(TableId::new("p", "d", "t"), schema);
-    bench_over(Arc::new(source))
+    bench_over(|source| source.with_table(TableId::new("p", "d", "t"), schema))
 }
 
 #[tokio::test(start_paused = true)]
