@@ -3,6 +3,7 @@
 //! Nothing here does I/O, reads a clock or an environment variable, or knows a protocol, an async
 //! runtime or a query engine: `now` and every setting arrive as values.
 
+pub mod descriptor;
 pub mod error;
 pub mod extent;
 pub mod macros;
@@ -10,7 +11,8 @@ pub mod plan;
 pub mod query;
 pub mod sql;
 
+pub use descriptor::{Descriptors, SourceDescriptor};
 pub use error::{Error, Kind, Result, Retry};
-pub use extent::{Extent, Step, Timestamp};
+pub use extent::{Extent, PartitionUnit, Ranges, Step, Timestamp};
 pub use plan::{Freshness, Key, Mode, Plan, Segment};
 pub use query::{CacheControl, CacheMode, Parameter, Query, Scope, TableId};
