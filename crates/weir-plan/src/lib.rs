@@ -3,6 +3,7 @@
 //! Nothing here does I/O, reads a clock or an environment variable, or knows a protocol, an async
 //! runtime or a query engine: `now` and every setting arrive as values.
 
+pub mod analysis;
 pub mod descriptor;
 pub mod error;
 pub mod extent;
@@ -11,6 +12,7 @@ pub mod plan;
 pub mod query;
 pub mod sql;
 
+pub use analysis::{Analysis, Catalog, analyse};
 pub use descriptor::{Descriptors, SourceDescriptor};
 pub use error::{Error, Kind, Result, Retry};
 pub use extent::{Extent, PartitionUnit, Ranges, Step, Timestamp};

@@ -316,6 +316,47 @@ impl<'a> Call<'a> {
     }
 }
 
+/// A part of a template, as [`expand`] reads it.
+pub(crate) enum Piece<'a> {
+    /// Text without macros; only global variables in a literal would still be replaced.
+    Stretch(Lexeme, &'a str),
+    /// A macro: its name without `$__`, and its arguments, untrimmed and unexpanded.
+    Call(&'a str, Option<Vec<&'a str>>),
+    /// A global variable in braces, without its `__`.
+    Variable(&'a str),
+}
+
+/// Splits a template into the parts that [`expand`] tells apart, in order.
+///
+/// # Errors
+/// `InvalidQuery` for an unclosed bracket or brace.
+pub(crate) fn pieces(template: &str) -> Result<Vec<Piece<'_>>> {
+    let mut pieces = Vec::new();
+    let mut at = 0;
+    while let Some((lexeme, stretch)) = lexemes(&template[at..]).next() {
+        let Some(found) = begin(stretch).filter(|_| lexeme == Lexeme::Code) else {
+            pieces.push(Piece::Stretch(lexeme, stretch));
+            at += stretch.len();
+            continue;
+        };
+        if found > 0 {
+            pieces.push(Piece::Stretch(lexeme, &stretch[..found]));
+        }
+        let text = &template[at + found..];
+        let length = if text.starts_with("${") {
+            let (variable, length) = braced(text)?;
+            pieces.push(Piece::Variable(variable));
+            length
+        } else {
+            let Call { name, arguments, length } = Call::read(text)?;
+            pieces.push(Piece::Call(name, arguments));
+            length
+        };
+        at += found + length;
+    }
+    Ok(pieces)
+}
+
 fn literal(timestamp: Timestamp) -> String {
     format!("TIMESTAMP '{timestamp}'")
 }
