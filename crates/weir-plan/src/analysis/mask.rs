@@ -121,7 +121,7 @@ impl Masked {
             return Err(reason::RANGE_MACRO);
         }
         let number = number_of(&mut self.texts, text.to_owned());
-        self.sql.push_str(&format!("'s{number}'"));
+        self.sql.extend(["'s", &number.to_string(), "'"]);
         Ok(())
     }
 
@@ -141,7 +141,7 @@ impl Masked {
                 let number = number_of(&mut self.steps, step);
                 self.open(GROUP)?;
                 self.push(column)?;
-                self.sql.push_str(&format!(", {number})"));
+                self.sql.extend([", ", &number.to_string(), ")"]);
                 if name == "timeGroupAlias" {
                     self.sql.push_str(" AS time");
                 }

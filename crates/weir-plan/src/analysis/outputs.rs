@@ -1,16 +1,15 @@
 //! The outermost SELECT: what it gives for each bucket (delta) or row (rows), and in which order.
 
 use sqlparser::ast::{
-    DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, Ident,
-    NamedWindowExpr, OrderBy, OrderByKind, Select, SelectItem, SelectItemQualifiedWildcardKind, Value, WindowSpec,
-    WindowType,
+    Distinct, DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, Ident,
+    NamedWindowExpr, OrderBy, OrderByKind, SelectItem, Value,
 };
 
 use super::level::{Bucketing, Level, Origin};
-use super::read::{Body, implied_name, star};
-use super::reason;
+use super::read::{Body, implied_name};
 use super::walk::{Census, bare, is_plain, short_name};
-use super::{Measure, OrderKey, Output, Reason, Role, TimeRef};
+use super::windows::{marked, partition_markers};
+use super::{Measure, OrderKey, Output, Reason, Role, TimeRef, reason, rows};
 
 /// What the outermost SELECT turned out to be.
 pub(super) enum Outputs {
@@ -33,14 +32,14 @@ pub(super) struct Buckets {
 }
 
 /// An output and its expression; `*` has none.
-struct Item<'q> {
-    expr: &'q Expr,
-    name: Option<&'q Ident>,
+pub(super) struct Item<'q> {
+    pub(super) expr: &'q Expr,
+    pub(super) name: Option<&'q Ident>,
     bucket: Option<Bucketing>,
 }
 
 impl Item<'_> {
-    fn is_named(&self, name: &str) -> bool {
+    pub(super) fn is_named(&self, name: &str) -> bool {
         self.name.is_some_and(|own| own.value.eq_ignore_ascii_case(name))
     }
 }
@@ -81,7 +80,7 @@ pub(super) fn outputs(body: &Body<'_>, level: &Level<'_>, filter: &TimeRef) -> R
         }
         return buckets(body, level, &items, by).map(Outputs::Buckets);
     }
-    rows(body, level, (&items, stars), by, filter)
+    rows::rows(body, level, (&items, stars), by, filter)
 }
 
 fn buckets(body: &Body<'_>, level: &Level<'_>, items: &[Item<'_>], by: Option<&[Expr]>) -> Result<Buckets, Reason> {
@@ -98,7 +97,7 @@ fn buckets(body: &Body<'_>, level: &Level<'_>, items: &[Item<'_>], by: Option<&[
     let is_marker = |expr: &Expr| level.origin(expr) != Some(Origin::Bucket);
     let mut markers = usize::from(level.fact.bucket.is_some());
     markers += usize::from(is_marker(items[*bucket_output].expr));
-    let distinct = matches!(select.distinct, Some(sqlparser::ast::Distinct::Distinct));
+    let distinct = matches!(select.distinct, Some(Distinct::Distinct));
     let mut groups = vec![false; items.len()];
     let (mut grouped, mut keyed) = (false, true);
     for expr in by.unwrap_or_default() {
@@ -155,7 +154,7 @@ fn buckets(body: &Body<'_>, level: &Level<'_>, items: &[Item<'_>], by: Option<&[
 
 /// The output that GROUP BY or ORDER BY means: by number, by name (an alias goes before a column),
 /// or by the same expression.
-fn output_of(expr: &Expr, items: &[Item<'_>]) -> Option<usize> {
+pub(super) fn output_of(expr: &Expr, items: &[Item<'_>]) -> Option<usize> {
     match expr {
         Expr::Value(value) => match &value.value {
             Value::Number(number, _) => number.parse::<usize>().ok()?.checked_sub(1).filter(|at| *at < items.len()),
@@ -170,49 +169,8 @@ fn output_of(expr: &Expr, items: &[Item<'_>]) -> Option<usize> {
     }
 }
 
-type Test<'t> = &'t dyn Fn(&Expr) -> Result<bool, Reason>;
-
-/// Refuses a window that reaches over buckets. Gives the count of markers in its own text.
-fn partition_markers(
-    window: &WindowType,
-    select: &Select,
-    is_bucket: Test<'_>,
-    is_marker: &dyn Fn(&Expr) -> bool,
-    depth: usize,
-) -> Result<usize, Reason> {
-    let depth = depth.checked_sub(1).ok_or(reason::WINDOW)?;
-    let (spec, base) = match window {
-        WindowType::WindowSpec(spec) => (Some(spec), spec.window_name.as_ref()),
-        WindowType::NamedWindow(name) => (None, Some(name)),
-    };
-    if let Some(spec) = spec {
-        for expr in &spec.partition_by {
-            if is_bucket(expr)? {
-                return marked(spec, is_bucket, is_marker);
-            }
-        }
-    }
-    let base = base.ok_or(reason::WINDOW)?;
-    let same = |name: &Ident| name.value.eq_ignore_ascii_case(&base.value);
-    let mut definitions = select.named_window.iter().filter(|definition| same(&definition.0));
-    let (Some(definition), None) = (definitions.next(), definitions.next()) else { return Err(reason::WINDOW) };
-    let base = match &definition.1 {
-        NamedWindowExpr::NamedWindow(name) => WindowType::NamedWindow(name.clone()),
-        NamedWindowExpr::WindowSpec(spec) => WindowType::WindowSpec(spec.clone()),
-    };
-    partition_markers(&base, select, is_bucket, is_marker, depth)?;
-    spec.map_or(Ok(0), |spec| marked(spec, is_bucket, is_marker))
-}
-
-/// Markers of the bucket that a window is partitioned or ordered by.
-fn marked(spec: &WindowSpec, is_bucket: Test<'_>, is_marker: &dyn Fn(&Expr) -> bool) -> Result<usize, Reason> {
-    let order = spec.order_by.iter().map(|key| &key.expr);
-    let mut markers = 0;
-    for expr in spec.partition_by.iter().chain(order) {
-        markers += usize::from(is_bucket(expr)? && is_marker(expr));
-    }
-    Ok(markers)
-}
+/// A question about an expression.
+pub(super) type Test<'t> = &'t dyn Fn(&Expr) -> Result<bool, Reason>;
 
 fn order(
     order_by: Option<&OrderBy>,
@@ -271,99 +229,4 @@ fn measure(function: &Function) -> Option<Measure> {
         "AVG" if one => Some(Measure::Average),
         _ => None,
     }
-}
-
-fn rows(
-    body: &Body<'_>,
-    level: &Level<'_>,
-    (items, stars): (&[Item<'_>], bool),
-    by: Option<&[Expr]>,
-    filter: &TimeRef,
-) -> Result<Outputs, Reason> {
-    let select = body.select;
-    let census = Census::of(select);
-    if census.groups > 0 {
-        let grouped = by.is_some_and(|by| by.iter().any(|expr| matches!(level.bucketing(expr), Ok(Some(_)))));
-        return Err(if grouped { reason::BUCKET_NOT_PROJECTED } else { reason::BUCKET_ELSEWHERE });
-    }
-    if level.fact.bucket.is_some() {
-        return Err(reason::BUCKET_NOT_PROJECTED);
-    }
-    if by.is_none_or(|by| !by.is_empty()) {
-        return Err(reason::NO_BUCKET);
-    }
-    if census.aggregates || select.having.is_some() {
-        return Err(reason::AGGREGATE_WITHOUT_BUCKET);
-    }
-    if matches!(select.distinct, Some(sqlparser::ast::Distinct::Distinct)) {
-        return Err(reason::DISTINCT);
-    }
-    if !census.windows.is_empty() {
-        return Err(reason::WINDOW);
-    }
-    // Rows are cropped by their time, so it must be what was filtered, as it is in the source.
-    let time = Origin::Column(filter.column.clone());
-    if filter.cast
-        || level.fact.descriptor.time_column.as_ref().is_none_or(|name| !name.eq_ignore_ascii_case(&filter.column))
-    {
-        return Err(reason::FILTER_COLUMN);
-    }
-    let time_output = time_output(select, level, items, &time)?;
-    let descending = match body.query.order_by.as_ref() {
-        None => None,
-        Some(order_by) => Some(time_order(order_by, level, items, &time, (&time_output, stars))?),
-    };
-    Ok(Outputs::Rows { time_output, descending })
-}
-
-/// The name of the output that is the bare time column.
-fn time_output(select: &Select, level: &Level<'_>, items: &[Item<'_>], time: &Origin) -> Result<String, Reason> {
-    let projected = items.iter().find(|item| level.origin(item.expr).as_ref() == Some(time));
-    if let Some(name) = projected.and_then(|item| item.name) {
-        let unique = items.iter().filter(|item| item.is_named(&name.value)).count() == 1;
-        return if unique { Ok(name.value.clone()) } else { Err(reason::NO_BUCKET) };
-    }
-    for item in &select.projection {
-        let options = match item {
-            SelectItem::Wildcard(options) => options,
-            SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), options)
-                if level.is_alias(name) =>
-            {
-                options
-            }
-            _ => continue,
-        };
-        let columns = star(options, level)?;
-        for name in level.fact.columns.names_of(time) {
-            if columns.lookup(&name).as_ref() == Some(time) && !items.iter().any(|item| item.is_named(&name)) {
-                return Ok(name);
-            }
-        }
-    }
-    Err(reason::NO_BUCKET)
-}
-
-/// Whether rows are ordered by their time, the last first.
-fn time_order(
-    order_by: &OrderBy,
-    level: &Level<'_>,
-    items: &[Item<'_>],
-    time: &Origin,
-    (time_output, stars): (&str, bool),
-) -> Result<bool, Reason> {
-    let OrderByKind::Expressions(exprs) = &order_by.kind else { return Err(reason::ODD_SYNTAX) };
-    let [key] = &exprs[..] else { return Err(reason::ORDER_BY) };
-    if order_by.interpolate.is_some() || key.with_fill.is_some() {
-        return Err(reason::ODD_SYNTAX);
-    }
-    let expr = bare(&key.expr);
-    let is_time = match expr {
-        Expr::Identifier(name) if name.value.eq_ignore_ascii_case(time_output) => true,
-        // Another output of that name goes before the column.
-        Expr::Identifier(name) if items.iter().any(|item| item.is_named(&name.value)) => false,
-        Expr::Value(_) if stars => false,
-        Expr::Value(_) => output_of(expr, items).is_some_and(|at| items[at].is_named(time_output)),
-        expr => level.origin(expr).as_ref() == Some(time),
-    };
-    if is_time { Ok(key.options.asc == Some(false)) } else { Err(reason::ORDER_BY) }
 }

@@ -104,7 +104,7 @@ reasons! {
     SYSTEM_TIME = "system_time";
     /// A table function.
     TABLE_FUNCTION = "table_function";
-    /// PIVOT, UNPIVOT or MATCH_RECOGNIZE.
+    /// PIVOT, UNPIVOT or `MATCH_RECOGNIZE`.
     PIVOT = "pivot";
     /// A join in brackets.
     NESTED_JOIN = "nested_join";

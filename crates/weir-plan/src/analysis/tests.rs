@@ -2,8 +2,11 @@
 
 use proptest::prelude::*;
 
+use std::time::Duration;
+
 use super::*;
-use crate::descriptor::{Compatible, History, experiments};
+use crate::descriptor::{Compatible, History, TimeType, experiments};
+use crate::extent::Step;
 use crate::macros;
 
 fn described(name: &str) -> SourceDescriptor {
@@ -123,6 +126,28 @@ fn what_is_delta_or_rows_is_still_so_after_expansion() {
         }
         let expanded = macros::expand(&sql, Some(day()), Some("1d".parse().unwrap())).unwrap().sql;
         assert_eq!(verify(&sql, &expanded, &filter, day()), Ok(()), "{expanded}");
+    }
+}
+
+#[test]
+fn one_wrong_clause_makes_every_good_text_whole() {
+    type Break = fn(&str) -> String;
+    let breaks: [(&str, Break); 6] = [
+        ("limit", |sql| format!("{sql}\nLIMIT 1")),
+        ("union", |sql| format!("{sql}\nUNION ALL SELECT 1")),
+        ("not", |sql| sql.replace("$__timeFilter(", "NOT $__timeFilter(")),
+        ("or", |sql| sql.replace("$__timeFilter(", "TRUE OR $__timeFilter(")),
+        ("comparison", |sql| sql.replace("$__timeFilter(", "TRUE = $__timeFilter(")),
+        ("volatile", |sql| sql.replacen("$__timeFilter(", "RAND() < 0.5 AND $__timeFilter(", 1)),
+    ];
+    for (mode, _, sql) in cases() {
+        if !["delta", "rows"].contains(&mode) || sql.ends_with(';') {
+            continue;
+        }
+        for (name, broken) in breaks {
+            let broken = broken(&sql);
+            assert_eq!(analysed(&broken).mode, Mode::Whole, "{name}: {broken}");
+        }
     }
 }
 

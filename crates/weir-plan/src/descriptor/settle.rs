@@ -10,7 +10,7 @@ use crate::extent::{MINUTE, SECOND};
 pub const OPEN_SLOT: (i64, i64) = (15 * SECOND, 5 * MINUTE);
 
 /// How long after it closed a live segment is looked at once more, for rows later than the lag.
-const DRIFT_CHECK: Duration = Duration::from_mins(60);
+const DRIFT_CHECK: Duration = Duration::from_hours(1);
 
 /// How long an answer holds while its daily partition is awaited.
 const PENDING: Duration = Duration::from_mins(5);

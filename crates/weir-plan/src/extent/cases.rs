@@ -143,11 +143,11 @@ fn steps_are_multiples_of_units_that_divide_their_bucket_starts() {
 
 #[test]
 fn a_segment_is_a_partition_below_a_day_and_a_bucket_from_a_day_on() {
+    use PartitionUnit::{Day, Hour, Month, Year};
     let check = |name: &str, unit: PartitionUnit, from: &str, to: &str, expected: &[&str]| {
         let cut: Vec<_> = segments(extent(from, to), step(name), unit).iter().map(|part| part.start()).collect();
         assert_eq!(cut, expected.iter().map(|text| at(text)).collect::<Vec<_>>(), "{name} {unit:?} {from} {to}");
     };
-    use PartitionUnit::{Day, Hour, Month, Year};
     check("5m", Day, "2024-01-01T23:00:00Z", "2024-01-02T01:00:00Z", &["2024-01-01", "2024-01-02"]);
     check("5m", Day, "2024-01-01", "2024-01-02", &["2024-01-01"]);
     check("5m", Hour, "2024-01-01T00:59:00Z", "2024-01-01T01:01:00Z", &["2024-01-01", "2024-01-01T01:00:00Z"]);
