@@ -171,7 +171,11 @@ impl<'a> Level<'a> {
             History::Opaque => return Err(reason::OPAQUE_HISTORY),
         }
         // `FROM t AS a, a.b` unnests a column, and `time` may be a table's alias.
-        let hides = |name: &String| fact.descriptor.time(name).is_some();
+        let hides = |name: &String| match fact.columns.lookup(name) {
+            Some(Origin::Column(column)) => fact.descriptor.time(&column).is_some(),
+            Some(Origin::Bucket) => true,
+            Some(Origin::Derived) | None => false,
+        };
         if paths.iter().any(|path| aliases.contains(path)) || aliases.iter().chain(&merged).any(hides) {
             return Err(reason::SHADOWED_TIME);
         }

@@ -129,7 +129,7 @@ impl Masked {
         match (name, arguments) {
             ("timeFilter", Some([column])) => {
                 self.open(FILTER)?;
-                self.push(column)?;
+                self.column(column)?;
                 self.sql.push(')');
             }
             ("timeGroup" | "timeGroupAlias", Some([column, interval])) => {
@@ -140,7 +140,7 @@ impl Masked {
                 };
                 let number = number_of(&mut self.steps, step);
                 self.open(GROUP)?;
-                self.push(column)?;
+                self.column(column)?;
                 self.sql.extend([", ", &number.to_string(), ")"]);
                 if name == "timeGroupAlias" {
                     self.sql.push_str(" AS time");
@@ -158,6 +158,14 @@ impl Masked {
             _ => return Err(reason::ODD_MACRO),
         }
         Ok(())
+    }
+
+    /// An argument, which expansion repeats: a comment in it would swallow what follows.
+    fn column(&mut self, column: &str) -> Result<(), Reason> {
+        if sql::lexemes(column).any(|(lexeme, _)| lexeme == Lexeme::Comment) {
+            return Err(reason::ODD_MACRO);
+        }
+        self.push(column)
     }
 
     fn interval_ms(&mut self) -> Result<(), Reason> {
@@ -213,6 +221,8 @@ mod tests {
         check("1.$__interval_ms", reason::ODD_MACRO);
         check("$__nope(x)", reason::ODD_MACRO);
         check("$__timeFilter(x", reason::ODD_MACRO);
+        check("$__timeFilter(x -- y\n)", reason::ODD_MACRO);
+        check("$__timeGroup(x /* y */, 5m)", reason::ODD_MACRO);
         check("$__timeFilter", reason::ODD_MACRO);
         check("$__timeGroup(x, 5q)", reason::ODD_MACRO);
         check("$__timeGroup(x, 5m, NULL)", reason::BUCKET_ARGUMENTS);
