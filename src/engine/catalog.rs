@@ -68,8 +68,8 @@ impl Engine {
     ) -> Result<Arc<T>> {
         let store = &self.shared.store;
         let now = self.shared.clock.now();
-        let asker = (&self.identity, &self.settings.scope, store.generation(&self.identity));
-        let key = Key::new(format!("catalog {:?}", (asker, asked)));
+        let scope = (&self.identity, &self.settings.scope, store.generation(&self.identity));
+        let key = Key::new(format!("catalog {:?}", (scope, asked)));
         if let Some((known, noted_at)) = store.note::<T>(&key)
             && now.since(noted_at) < LIFETIME
         {

@@ -11,6 +11,15 @@ use serde::{Serialize, Serializer};
 
 use crate::error::{Error, Result};
 
+mod buckets;
+#[cfg(test)]
+mod cases;
+mod ranges;
+mod segments;
+
+pub use ranges::Ranges;
+pub use segments::{PartitionUnit, segment_at, segments};
+
 /// Microseconds of a second, minute, hour, day and week.
 pub const SECOND: i64 = 1_000_000;
 /// Microseconds of a minute.

@@ -3,7 +3,9 @@
 //! Nothing here does I/O, reads a clock or an environment variable, or knows a protocol, an async
 //! runtime or a query engine: `now` and every setting arrive as values.
 
+pub mod analysis;
 pub mod columns;
+pub mod descriptor;
 pub mod error;
 pub mod extent;
 pub mod macros;
@@ -13,8 +15,10 @@ pub mod query;
 pub mod sql;
 pub mod target;
 
+pub use analysis::{Analysis, Catalog, analyse};
+pub use descriptor::{Descriptors, SourceDescriptor};
 pub use error::{Error, Kind, Result, Retry};
-pub use extent::{Extent, Step, Timestamp};
+pub use extent::{Extent, PartitionUnit, Ranges, Step, Timestamp};
 pub use plan::{Freshness, Key, Mode, Plan, Segment};
 pub use price::{Cost, Price};
 pub use query::{CacheControl, CacheMode, Parameter, Query, Scope, TableId};

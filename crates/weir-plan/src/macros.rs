@@ -80,6 +80,56 @@ pub fn shifts(template: &str) -> Result<Vec<&str>> {
     Ok(shifts)
 }
 
+/// A part of a template, as [`expand`] reads it.
+pub(crate) enum Piece<'a> {
+    /// Text without macros; only global variables in a literal would still be replaced.
+    Stretch(Lexeme, &'a str),
+    /// A macro: its name without `$__`, and its arguments, untrimmed and unexpanded.
+    Call(&'a str, Option<Vec<&'a str>>),
+    /// A global variable in braces, without its `__`.
+    Variable(&'a str),
+    /// A variable that only a browser knows.
+    Unreplaced,
+}
+
+/// Splits a template into the parts that [`expand`] tells apart, in order.
+///
+/// # Errors
+/// `InvalidQuery` for an unclosed bracket or brace.
+pub(crate) fn pieces(template: &str) -> Result<Vec<Piece<'_>>> {
+    let mut pieces = Vec::new();
+    let mut at = 0;
+    while let Some((lexeme, stretch)) = lexemes(&template[at..]).next() {
+        let Some((begin, found)) = variables::find(stretch).filter(|_| lexeme == Lexeme::Code) else {
+            pieces.push(Piece::Stretch(lexeme, stretch));
+            at += stretch.len();
+            continue;
+        };
+        if begin > 0 {
+            pieces.push(Piece::Stretch(lexeme, &stretch[..begin]));
+        }
+        at += begin;
+        let text = &template[at..];
+        at += match found {
+            Found::Macro => {
+                let Call { name, arguments, length } = Call::read(text)?;
+                pieces.push(Piece::Call(name, arguments));
+                length
+            }
+            Found::Variable(name, length) => {
+                pieces.push(name.strip_prefix("__").map_or(Piece::Unreplaced, Piece::Variable));
+                length
+            }
+            Found::Bare(name) => {
+                pieces.push(Piece::Unreplaced);
+                name.len() + 1
+            }
+            Found::Unclosed => return Err(Error::invalid("a variable has an unclosed brace")),
+        };
+    }
+    Ok(pieces)
+}
+
 struct Scope<'a> {
     range: Option<Extent>,
     step: Option<Step>,

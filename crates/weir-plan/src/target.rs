@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use crate::extent::{DAY, Extent, Timestamp};
 
 /// What macros stand for besides range and step. The default is a text without a target.
@@ -34,7 +36,8 @@ pub enum Dialect {
 }
 
 /// The type of a time column.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
 pub enum TimeType {
     /// A point in time.
     #[default]
