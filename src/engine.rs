@@ -4,10 +4,13 @@
 
 mod answer;
 mod aside;
+mod assembly;
 mod catalog;
 mod columns;
 mod explain;
 mod fetch;
+mod memo;
+mod parts;
 #[cfg(test)]
 mod tests;
 
@@ -21,8 +24,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::try_join_all;
-use weir_plan::{Error, Key, Kind, Mode, Plan, Price, Query, Result, Scope, Segment, Timestamp, plan};
+use parking_lot::Mutex;
+use weir_plan::analysis::reason;
+use weir_plan::descriptor::Verdict;
+use weir_plan::plan::delta::{Assembly, joined};
+use weir_plan::{Error, Key, Kind, Mode, Plan, Price, Query, Result, Scope, Segment, Timestamp};
 
+use self::parts::Asking;
 use crate::batches::Batches;
 use crate::cache::{Store, Stored};
 use crate::clock::Clock;
@@ -69,7 +77,11 @@ pub struct Engine {
     settings: EngineSettings,
     shared: Shared,
     columns: columns::Columns,
+    parts: parts::Parts,
 }
+
+/// How long the name of an answer put together of pieces is remembered without being asked for.
+const CONTENT_LIFE: Duration = Duration::from_hours(1);
 
 /// One segment of an answer, and how it was come by.
 struct Piece {
@@ -88,7 +100,14 @@ impl Engine {
             identity.project,
             identity.principal
         );
-        Arc::new(Self { source, identity, settings, shared, columns: columns::Columns::default() })
+        Arc::new(Self {
+            source,
+            identity,
+            settings,
+            shared,
+            columns: columns::Columns::default(),
+            parts: parts::Parts::default(),
+        })
     }
 
     /// The source that is asked.
@@ -106,8 +125,9 @@ impl Engine {
     pub async fn answer(self: &Arc<Self>, query: &Query, door: Door) -> Result<Answer> {
         let query = &*self.typed(query).await;
         let deadline = self.deadline(query);
-        let answer = tokio::time::timeout(deadline, self.try_answer(query)).await.unwrap_or_else(|_| {
-            self.leave_running(query);
+        let planned = Mutex::new(None);
+        let answer = tokio::time::timeout(deadline, self.try_answer(query, &planned)).await.unwrap_or_else(|_| {
+            self.leave_running(query, planned.lock().as_ref());
             let seconds = deadline.as_secs();
             let message =
                 format!("no answer within {seconds} s; ask again to join the running job, or narrow the range");
@@ -122,32 +142,63 @@ impl Engine {
         query.deadline.or(self.settings.deadline).unwrap_or(Query::DEADLINE)
     }
 
-    async fn try_answer(self: &Arc<Self>, query: &Query) -> Result<Answer> {
+    async fn try_answer(self: &Arc<Self>, query: &Query, planned: &Mutex<Option<Plan>>) -> Result<Answer> {
         let now = self.shared.clock.now();
-        let plan = self.plan(query, now)?;
-        self.shared.metrics.analysis.with_label_values(&[plan.mode.as_str(), plan.reason]).inc();
-        let pieces =
-            try_join_all(plan.segments.iter().map(|segment| self.piece(query, plan.mode, segment, now))).await?;
-        let batches = merge(&pieces)?;
-        let provenance = Provenance::of(&plan, &pieces, self.shared.clock.now(), &self.settings.price);
-        let content_id = match &*pieces {
-            [only] => only.stored.content_id,
-            _ => self.shared.store.content_id(),
-        };
-        let executed_sql = text(&plan);
-        let lifetime = plan.segments.iter().map(|segment| segment.freshness.stale_until).min().unwrap_or_default();
-        Ok(Answer { batches, provenance, executed_sql: executed_sql.into(), content_id, lifetime, step: query.step })
+        let plan = self.plan(query, Asking::Jobs, now).await?;
+        let in_parts = plan.assembly.is_some();
+        match self.carry_out(query, plan, planned, now).await {
+            // Columns that changed between segments, or rows where none should be: whole is always right.
+            Err(error) if in_parts && error.kind() == Kind::Internal => {
+                tracing::error!(?error, "an answer in parts does not fit together; it is answered whole");
+                let whole = Plan { reason: reason::NOT_ASSEMBLED, ..self.whole_plan(query, now)? };
+                self.carry_out(query, whole, planned, now).await
+            }
+            outcome => outcome,
+        }
     }
 
-    fn plan(&self, query: &Query, now: Timestamp) -> Result<Plan> {
-        let context = plan::Context {
-            source: self.identity.clone(),
-            scope: self.settings.scope.clone(),
-            location: self.source.identity().location.clone(),
-            generation: self.shared.store.generation(&self.identity),
-            maximum_bytes_billed: self.settings.maximum_bytes_billed,
+    async fn carry_out(
+        self: &Arc<Self>,
+        query: &Query,
+        plan: Plan,
+        planned: &Mutex<Option<Plan>>,
+        now: Timestamp,
+    ) -> Result<Answer> {
+        self.shared.metrics.analysis.with_label_values(&[plan.mode.as_str(), plan.reason]).inc();
+        *planned.lock() = Some(plan.clone());
+        let (pieces, batches) = match &plan.assembly {
+            Some(assembly) => {
+                let pieces = self.parts_of(query, &plan, assembly, now).await?;
+                let batches = assembly::assembled(&pieces, assembly)?;
+                (pieces, batches)
+            }
+            None => {
+                let pieces = plan.segments.iter().map(|segment| self.piece(query, plan.mode, segment, now));
+                let pieces = try_join_all(pieces).await?;
+                let batches = merge(&pieces)?;
+                (pieces, batches)
+            }
         };
-        plan::plan(query, &context, now)
+        let provenance = Provenance::of(&plan, &pieces, self.shared.clock.now(), &self.settings.price);
+        let lifetime = plan.segments.iter().map(|segment| segment.freshness.stale_until).min().unwrap_or_default();
+        let content_id = match (&*pieces, &plan.assembly) {
+            ([only], None) => only.stored.content_id,
+            (_, assembly) => self.content_of(&pieces, assembly.as_ref(), now),
+        };
+        let executed_sql = text(query, &plan).into();
+        Ok(Answer { batches, provenance, executed_sql, content_id, lifetime, step: query.step })
+    }
+
+    /// The name of what these pieces make: the same for the same pieces, so that encodings are found again.
+    fn content_of(&self, pieces: &[Piece], assembly: Option<&Assembly>, now: Timestamp) -> u64 {
+        let contents: Vec<u64> = pieces.iter().map(|piece| piece.stored.content_id).collect();
+        let key = Key::new(format!("content {contents:?} {assembly:?}"));
+        if let Some((content_id, _)) = self.shared.store.note::<u64>(&key) {
+            return *content_id;
+        }
+        let content_id = self.shared.store.content_id();
+        self.shared.store.keep_note(key, Arc::new(content_id), size_of::<u64>(), now, CONTENT_LIFE);
+        content_id
     }
 
     async fn piece(self: &Arc<Self>, query: &Query, mode: Mode, segment: &Segment, now: Timestamp) -> Result<Piece> {
@@ -180,14 +231,12 @@ impl Engine {
     /// The stored segment, if it may still be served at `now`.
     fn found(&self, segment: &Segment, now: Timestamp) -> Option<(Arc<Stored>, Status)> {
         let stored = self.shared.store.segment(&segment.key)?;
-        let age = now.since(stored.fetched_at);
-        if age < segment.freshness.fresh_for {
-            Some((stored, Status::Hit))
-        } else if age < segment.freshness.stale_until {
-            Some((stored, Status::Stale))
-        } else {
-            None
-        }
+        let status = match segment.judge(stored.fetched_at, stored.batches.num_rows() == 0, now) {
+            Verdict::Fresh => Status::Hit,
+            Verdict::Stale => Status::Stale,
+            Verdict::Expired => return None,
+        };
+        Some((stored, status))
     }
 
     /// Checks that the source takes jobs from us, by a free dry run of `SELECT 1`.
@@ -239,9 +288,13 @@ impl Engine {
     }
 }
 
-/// The SQL of all segments, in order.
-fn text(plan: &Plan) -> String {
-    plan.segments.iter().map(|segment| segment.sql.as_str()).collect::<Vec<_>>().join(";\n")
+/// The SQL of an answer: that of one job for all of it.
+fn text(query: &Query, plan: &Plan) -> String {
+    let all: Vec<&Segment> = plan.segments.iter().collect();
+    match plan.assembly.as_ref().map(|assembly| joined(query, assembly, &all)) {
+        Some(Ok(job)) => job.sql,
+        _ => all.iter().map(|segment| segment.sql.as_str()).collect::<Vec<_>>().join(";\n"),
+    }
 }
 
 /// The rows of all pieces, in order.

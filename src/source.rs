@@ -15,6 +15,7 @@ use std::time::Duration;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
+pub use weir_plan::PartitionUnit;
 use weir_plan::{Error, Parameter, Result, TableId, Timestamp};
 
 use crate::batches::Batches;
@@ -281,20 +282,6 @@ pub struct Partitioning {
     pub column: Option<String>,
     /// Length of a partition.
     pub unit: PartitionUnit,
-}
-
-/// Length of a partition, in `BigQuery`'s spelling.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "UPPERCASE")]
-pub enum PartitionUnit {
-    /// An hour.
-    Hour,
-    /// A day.
-    Day,
-    /// A calendar month.
-    Month,
-    /// A calendar year.
-    Year,
 }
 
 /// Least charge for a table that a job references, 10 MiB.

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
-use weir_plan::{Cost, Extent, Mode, Plan, Price, Step, Timestamp};
+use weir_plan::descriptor::State;
+use weir_plan::{Cost, Extent, Mode, Plan, Price, Segment, Step, Timestamp};
 
 use super::Piece;
 use crate::batches::Batches;
@@ -114,7 +115,10 @@ pub struct Provenance {
 impl Provenance {
     pub(super) fn of(plan: &Plan, pieces: &[Piece], now: Timestamp, price: &Price) -> Self {
         let own = |piece: &&Piece| matches!(piece.status, Status::Miss | Status::Bypass) && !piece.stored.joined;
-        let fetched_at = pieces.iter().map(|piece| piece.stored.fetched_at).min().unwrap_or(now);
+        // What is settled does not age: its partitions are the ones that were read.
+        let is_settled = |segment: &Segment| segment.settling.is_some_and(|settling| settling.state == State::Final);
+        let ageing = plan.segments.iter().zip(pieces).filter(|(segment, _)| !is_settled(segment));
+        let fetched_at = ageing.map(|(_, piece)| piece.stored.fetched_at).min().unwrap_or(now);
         let status = pieces.iter().map(|piece| piece.status).max().unwrap_or(Status::Hit);
         let some_cached = pieces.iter().any(|piece| piece.status == Status::Hit);
         let range = plan.segments.iter().filter_map(|segment| segment.extent).reduce(|hull, extent| {
@@ -123,6 +127,9 @@ impl Provenance {
         let total: u64 = pieces.iter().map(|piece| piece.stored.bytes_billed).sum();
         let bytes_billed = pieces.iter().filter(own).map(|piece| piece.stored.bytes_billed).sum();
         let bytes_saved = total - bytes_billed;
+        let mut job_ids: Vec<String> = pieces.iter().map(|piece| piece.stored.job_id.clone()).collect();
+        // One job may have fetched several pieces, which are neighbours.
+        job_ids.dedup();
         Self {
             mode: plan.mode,
             reason: plan.reason,
@@ -137,7 +144,7 @@ impl Provenance {
             bytes_saved,
             cost_saved: price.of(bytes_saved),
             slot_ms: pieces.iter().filter(own).map(|piece| piece.stored.slot_ms).sum(),
-            job_ids: pieces.iter().map(|piece| piece.stored.job_id.clone()).collect(),
+            job_ids,
         }
     }
 

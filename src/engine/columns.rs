@@ -4,18 +4,17 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::datatypes::{DataType, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Schema};
 use futures::future::join_all;
-use parking_lot::Mutex;
-use tokio::sync::OnceCell;
 use weir_plan::columns::{TimeColumn, column_types, time_columns};
 use weir_plan::{Dialect, Query, Scope, TableId, TimeType, Timestamp};
 
 use super::Engine;
+use super::memo::Memo;
+use crate::source::Table;
 
 /// How long a schema is taken for true.
 const LIFETIME: Duration = Duration::from_hours(1);
@@ -34,7 +33,7 @@ type Types = BTreeMap<String, TimeType>;
 /// What is known.
 pub(super) struct Columns {
     texts: Memo<Text, Types>,
-    tables: Memo<(Scope, TableId), Option<SchemaRef>>,
+    tables: Memo<(Scope, TableId), Option<Arc<Table>>>,
 }
 
 /// What the columns of a query depend on.
@@ -49,7 +48,7 @@ struct Text {
 
 impl Default for Columns {
     fn default() -> Self {
-        Self { texts: Memo::new(CAPACITY), tables: Memo::new(CAPACITY) }
+        Self { texts: Memo::new(CAPACITY, LIFETIME), tables: Memo::new(CAPACITY, LIFETIME) }
     }
 }
 
@@ -81,28 +80,30 @@ impl Engine {
         let project = &self.source.identity().project;
         let columns = time_columns(&query.sql, &query.target, query.default_dataset.as_deref(), project);
         let tables: BTreeSet<&TableId> = columns.iter().flat_map(of_tables).collect();
-        let schemas = tables.into_iter().map(|table| async move {
-            let key = (query.scope.clone(), table.clone());
-            let known = self.columns.tables.slot(&key, now);
-            (table, known.get_or_init(|| self.schema(&key, now)).await.clone())
-        });
-        let schemas: HashMap<&TableId, Option<SchemaRef>> = join_all(schemas).await.into_iter().collect();
+        let schemas = tables.into_iter().map(|table| async move { (table, self.described(query, table, now).await) });
+        let schemas: HashMap<&TableId, Option<Arc<Table>>> = join_all(schemas).await.into_iter().collect();
         if schemas.values().any(Option::is_none) {
             self.columns.texts.forget(text, now.plus(FAILURE_LIFETIME));
         }
-        let mut types = column_types(&columns, |table, path| time_type(schemas.get(table)?.as_ref()?, path));
+        let mut types = column_types(&columns, |table, path| time_type(&schemas.get(table)?.as_ref()?.schema, path));
         types.retain(|_, time_type| *time_type != TimeType::Timestamp);
         types
     }
 
-    async fn schema(&self, key: &(Scope, TableId), now: Timestamp) -> Option<SchemaRef> {
-        let found = tokio::time::timeout(PATIENCE, self.table(&key.1)).await;
-        if let Ok(Ok(table)) = found {
-            return Some(Arc::clone(&table.schema));
-        }
-        tracing::debug!(table = %key.1, ?found, "no schema; the columns in time macros are taken for TIMESTAMP");
-        self.columns.tables.forget(key, now.plus(FAILURE_LIFETIME));
-        None
+    /// The description of a table, `None` where there is none to be had.
+    pub(super) async fn described(&self, query: &Query, table: &TableId, now: Timestamp) -> Option<Arc<Table>> {
+        let key = (query.scope.clone(), table.clone());
+        let known = self.columns.tables.slot(&key, now);
+        let look_up = async || {
+            let found = tokio::time::timeout(PATIENCE, self.table(table)).await;
+            if let Ok(Ok(table)) = found {
+                return Some(table);
+            }
+            tracing::debug!(%table, ?found, "no description; the columns in time macros are taken for TIMESTAMP");
+            self.columns.tables.forget(&key, now.plus(FAILURE_LIFETIME));
+            None
+        };
+        known.get_or_init(look_up).await.clone()
     }
 }
 
@@ -137,49 +138,6 @@ fn time_type(schema: &Schema, path: &[String]) -> Option<TimeType> {
     }
 }
 
-/// Values that are found out once for all who ask, and forgotten in time.
-struct Memo<K, V> {
-    capacity: usize,
-    slots: Mutex<HashMap<K, Slot<V>>>,
-}
-
-struct Slot<V> {
-    /// When the value is forgotten.
-    until: Timestamp,
-    cell: Arc<OnceCell<V>>,
-}
-
-impl<K: Clone + Eq + Hash, V> Memo<K, V> {
-    fn new(capacity: usize) -> Self {
-        Self { capacity, slots: Mutex::default() }
-    }
-
-    /// Where the value of `key` is, or is to be put. Where there is no room, the oldest makes way.
-    fn slot(&self, key: &K, now: Timestamp) -> Arc<OnceCell<V>> {
-        let mut slots = self.slots.lock();
-        if let Some(slot) = slots.get(key).filter(|slot| slot.until > now) {
-            return Arc::clone(&slot.cell);
-        }
-        if slots.len() >= self.capacity {
-            slots.retain(|_, slot| slot.until > now);
-        }
-        if slots.len() >= self.capacity {
-            let oldest = slots.iter().min_by_key(|(_, slot)| slot.until).map(|(key, _)| key.clone());
-            oldest.and_then(|oldest| slots.remove(&oldest));
-        }
-        let cell = Arc::<OnceCell<V>>::default();
-        slots.insert(key.clone(), Slot { until: now.plus(LIFETIME), cell: Arc::clone(&cell) });
-        cell
-    }
-
-    /// Forgets the value of `key` at `until`, if it was to be known for longer.
-    fn forget(&self, key: &K, until: Timestamp) {
-        if let Some(slot) = self.slots.lock().get_mut(key) {
-            slot.until = slot.until.min(until);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -204,20 +162,5 @@ mod tests {
         for path in [&["n"][..], &["nope"], &["rec"], &["day", "at"], &[]] {
             check(path, None);
         }
-    }
-
-    #[test]
-    fn a_memo_stays_within_its_bound_and_forgets_in_time() {
-        let memo = Memo::<u32, u32>::new(2);
-        let at = |hours| Timestamp::saturating(0).plus(Duration::from_hours(hours));
-        let put = |key, now: Timestamp| memo.slot(&key, now).set(key).is_ok();
-        assert!(put(1, at(0)) && put(2, at(0).plus(Duration::from_secs(1))));
-        assert!(!put(1, at(0)), "still known");
-        assert!(put(3, at(0).plus(Duration::from_secs(2))));
-        assert_eq!(memo.slots.lock().len(), 2);
-        assert!(put(1, at(0).plus(Duration::from_secs(3))), "the oldest made way");
-        memo.forget(&1, at(0).plus(Duration::from_secs(4)));
-        assert!(put(1, at(0).plus(Duration::from_secs(4))));
-        assert!(put(3, at(2)), "an hour has passed");
     }
 }

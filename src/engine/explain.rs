@@ -1,9 +1,13 @@
 //! How a query would be answered and what it would cost, without running it.
 
+use std::sync::Arc;
+
 use futures::future::try_join_all;
 use serde::Serialize;
+use weir_plan::plan::delta::joined;
 use weir_plan::{Cost, Error, Extent, Mode, Plan, Query, Result, Segment, Timestamp};
 
+use super::parts::Asking;
 use super::{Engine, Status, text};
 
 /// How a query would be answered. Bytes and cost are those of its jobs, whether or not an answer is
@@ -61,7 +65,7 @@ impl Engine {
     ///
     /// # Errors
     /// Those of planning and of [`Source::dry_run`](crate::source::Source::dry_run).
-    pub async fn explain(&self, query: &Query) -> Result<Explanation> {
+    pub async fn explain(self: &Arc<Self>, query: &Query) -> Result<Explanation> {
         self.try_out(query).await?.outcome
     }
 
@@ -69,15 +73,16 @@ impl Engine {
     ///
     /// # Errors
     /// Those of planning.
-    pub async fn try_out(&self, query: &Query) -> Result<Checked> {
+    pub async fn try_out(self: &Arc<Self>, query: &Query) -> Result<Checked> {
         let query = &*self.typed(query).await;
         let now = self.shared.clock.now();
-        let plan = self.plan(query, now)?;
-        Ok(Checked { sql: text(&plan), outcome: self.explain_plan(query, &plan, now).await })
+        let plan = self.plan(query, Asking::Nothing, now).await?;
+        Ok(Checked { sql: text(query, &plan), outcome: self.explain_plan(query, &plan, now).await })
     }
 
     async fn explain_plan(&self, query: &Query, plan: &Plan, now: Timestamp) -> Result<Explanation> {
-        let segments = plan.segments.iter().map(|segment| self.explain_segment(query, segment, now));
+        let jobs = self.jobs_of(query, plan, now)?;
+        let segments = jobs.iter().map(|(segment, status)| self.explain_segment(query, segment, *status, now));
         let segments = try_join_all(segments).await?;
         let bytes_billed = segments.iter().map(|segment| segment.bytes_billed).sum();
         Ok(Explanation {
@@ -90,7 +95,29 @@ impl Engine {
         })
     }
 
-    async fn explain_segment(&self, query: &Query, segment: &Segment, now: Timestamp) -> Result<SegmentExplanation> {
+    /// The pieces with where they would come from; neighbours that come from the same place are one.
+    fn jobs_of(&self, query: &Query, plan: &Plan, now: Timestamp) -> Result<Vec<(Segment, Status)>> {
+        let status = |segment: &Segment| self.found(segment, now).map_or(Status::Miss, |(_, status)| status);
+        let Some(assembly) = &plan.assembly else {
+            return Ok(plan.segments.iter().map(|segment| (segment.clone(), status(segment))).collect());
+        };
+        let segments: Vec<(&Segment, Status)> =
+            plan.segments.iter().map(|segment| (segment, status(segment))).collect();
+        let runs = segments.chunk_by(|(_, one), (_, other)| one == other).map(|run| {
+            let parts: Vec<&Segment> = run.iter().map(|(segment, _)| *segment).collect();
+            let status = run.first().map_or(Status::Miss, |(_, status)| *status);
+            Ok((joined(query, assembly, &parts)?, status))
+        });
+        runs.collect()
+    }
+
+    async fn explain_segment(
+        &self,
+        query: &Query,
+        segment: &Segment,
+        status: Status,
+        now: Timestamp,
+    ) -> Result<SegmentExplanation> {
         let estimate = self.source.dry_run(&self.job(query, segment, now, false)).await?;
         let bytes_billed = estimate.bytes_billed();
         Ok::<_, Error>(SegmentExplanation {
@@ -98,7 +125,7 @@ impl Engine {
             range: segment.extent,
             key: segment.key.short_hex(),
             fresh_for_s: segment.freshness.fresh_for.as_secs_f64(),
-            status: self.found(segment, now).map_or(Status::Miss, |(_, status)| status),
+            status,
             bytes_processed: estimate.bytes_processed,
             bytes_billed,
             cost: self.settings.price.of(bytes_billed),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use weir_plan::{Error, Key, Kind, Query, Result, Segment, Timestamp, sql};
+use weir_plan::{Error, Key, Kind, Plan, Query, Result, Segment, Timestamp, sql};
 
 use super::{Engine, Status};
 use crate::cache::Stored;
@@ -50,9 +50,7 @@ impl Engine {
 
     /// Lets the running fetches of a query that nobody waits for any more end: what was begun is paid
     /// for, and somebody will ask again.
-    pub(super) fn leave_running(self: &Arc<Self>, query: &Query) {
-        // The plan was good a moment ago; were it not now, nothing under its keys would run.
-        let plan = self.plan(query, self.shared.clock.now());
+    pub(super) fn leave_running(self: &Arc<Self>, query: &Query, plan: Option<&Plan>) {
         for segment in plan.iter().flat_map(|plan| &plan.segments) {
             if self.shared.flights.runs(&segment.key) {
                 self.linger(query, segment);
@@ -84,16 +82,21 @@ impl Engine {
         match self.run(query, segment, now, query.cache.skip_read).await {
             Ok(stored) => Ok(self.keep(segment, stored)),
             Err(error) => {
-                if repeats_itself(error.kind()) {
-                    self.shared.store.keep_failure(segment.key.clone(), error.clone(), now);
-                }
+                self.remember(std::slice::from_ref(segment), &error, now);
                 Err(error)
             }
         }
     }
 
+    /// Remembers a failure that the same question would only repeat.
+    pub(super) fn remember(&self, segments: &[Segment], error: &Error, now: Timestamp) {
+        for segment in segments.iter().filter(|_| repeats_itself(error.kind())) {
+            self.shared.store.keep_failure(segment.key.clone(), error.clone(), now);
+        }
+    }
+
     /// Keeps a copy of the rows that holds nothing else alive; what cannot be kept is served all the same.
-    fn keep(&self, segment: &Segment, stored: Stored) -> Arc<Stored> {
+    pub(super) fn keep(&self, segment: &Segment, stored: Stored) -> Arc<Stored> {
         let store = &self.shared.store;
         if store.too_large(stored.batches.sliced_size()) {
             store.reject(segment.key.clone(), "too_large");
@@ -114,7 +117,7 @@ impl Engine {
     }
 
     /// Runs the job of a segment; `anew` gives it an id that no other job has.
-    async fn run(&self, query: &Query, segment: &Segment, now: Timestamp, anew: bool) -> Result<Stored> {
+    pub(super) async fn run(&self, query: &Query, segment: &Segment, now: Timestamp, anew: bool) -> Result<Stored> {
         let metrics = &self.shared.metrics;
         let job = self.job(query, segment, now, anew);
         let outcome: Outcome = match self.run_query(job).await {

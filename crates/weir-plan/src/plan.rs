@@ -1,8 +1,9 @@
 //! A query and a point in time become a plan: the mode, the segments to answer from, their keys,
 //! and how long each stays fresh.
 //!
-//! It does not fetch, store or merge. Only whole answers are planned so far; delta planning adds
-//! segments here, and the engine already takes any number of them.
+//! It does not fetch, store or merge. [`plan()`] plans whole answers, [`delta::delta`] those in parts.
+
+pub mod delta;
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,6 +12,8 @@ use std::time::Duration;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
+use self::delta::Assembly;
+use crate::descriptor::{Settling, Verdict};
 use crate::error::{Error, Result};
 use crate::extent::{DAY, Extent, MINUTE, SECOND, Timestamp};
 use crate::macros::{self, Expansion};
@@ -115,8 +118,30 @@ pub struct Segment {
     pub maximum_bytes_billed: Option<u64>,
     /// Its lifetimes for this caller.
     pub freshness: Freshness,
+    /// What a stored answer is worth beyond its age, where the source's settling is known.
+    pub settling: Option<Settling>,
     /// How long it is worth keeping, for callers who take older answers than this one.
     pub keep_for: Duration,
+}
+
+impl Segment {
+    /// What an answer is worth at `now` that was fetched at `fetched`, and whether it was without rows.
+    pub fn judge(&self, fetched: Timestamp, empty: bool, now: Timestamp) -> Verdict {
+        let age = now.since(fetched);
+        let by_age = if age < self.freshness.fresh_for {
+            Verdict::Fresh
+        } else if age < self.freshness.stale_until {
+            Verdict::Stale
+        } else {
+            Verdict::Expired
+        };
+        match self.settling.map(|settling| settling.judge(fetched, empty)) {
+            None => by_age,
+            // The caller may take less than the source allows.
+            Some(Verdict::Stale) if by_age == Verdict::Expired => Verdict::Expired,
+            Some(verdict) => verdict,
+        }
+    }
 }
 
 /// How to answer a query.
@@ -128,6 +153,8 @@ pub struct Plan {
     pub reason: &'static str,
     /// The pieces, in order; never empty.
     pub segments: Vec<Segment>,
+    /// How their rows become the answer; `None` for a whole one, which is its only segment.
+    pub assembly: Option<Assembly>,
 }
 
 /// What the plan of a query depends on besides the query.
@@ -174,6 +201,7 @@ pub fn plan(query: &Query, context: &Context, now: Timestamp) -> Result<Plan> {
             mode: Mode::Off,
             reason: "cache_off",
             segments: vec![segment(query, context, query.range, expansion, shortest(), Duration::ZERO)],
+            assembly: None,
         });
     }
     let slot = open_slot(query);
@@ -194,6 +222,7 @@ pub fn plan(query: &Query, context: &Context, now: Timestamp) -> Result<Plan> {
         mode: Mode::Whole,
         reason,
         segments: vec![segment(query, context, extent, expansion, freshness, keep_for)],
+        assembly: None,
     })
 }
 
@@ -240,30 +269,42 @@ fn segment(
     freshness: Freshness,
     keep_for: Duration,
 ) -> Segment {
+    let named = serde_json::json!({
+        "range": extent.map(|extent| [extent.start().micros(), extent.end().micros()]),
+        "sql": expansion.sql,
+    });
+    Segment {
+        key: Key::new(preimage(query, context, Mode::Whole, &named)),
+        extent,
+        sql: expansion.sql,
+        maximum_bytes_billed: maximum_bytes_billed(query, context),
+        freshness,
+        settling: None,
+        keep_for,
+    }
+}
+
+fn maximum_bytes_billed(query: &Query, context: &Context) -> Option<u64> {
+    [query.maximum_bytes_billed, context.maximum_bytes_billed].into_iter().flatten().min()
+}
+
+/// The preimage of a key: all that answers to a query depend on, and what `named` adds.
+fn preimage(query: &Query, context: &Context, mode: Mode, named: &serde_json::Value) -> String {
     let location = query.location.as_ref().or(context.location.as_ref());
     let parameters: Vec<_> = query.parameters.iter().collect();
-    let maximum_bytes_billed = [query.maximum_bytes_billed, context.maximum_bytes_billed].into_iter().flatten().min();
-    let preimage = serde_json::json!({
+    serde_json::json!({
         "format": FORMAT,
-        "mode": "whole",
+        "mode": mode,
         "scope": [context.scope.0, query.scope.0],
         "source": context.source,
         "location": location,
         "default_dataset": query.default_dataset,
         "generation": context.generation,
-        "maximum_bytes_billed": maximum_bytes_billed,
+        "maximum_bytes_billed": maximum_bytes_billed(query, context),
         "parameters": parameters,
-        "range": extent.map(|extent| [extent.start().micros(), extent.end().micros()]),
-        "sql": expansion.sql,
-    });
-    Segment {
-        key: Key::new(preimage.to_string()),
-        extent,
-        sql: expansion.sql,
-        maximum_bytes_billed,
-        freshness,
-        keep_for,
-    }
+        "of": named,
+    })
+    .to_string()
 }
 
 #[cfg(test)]

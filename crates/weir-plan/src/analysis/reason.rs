@@ -158,6 +158,21 @@ reasons! {
     BEFORE_EPOCH = "before_epoch";
     /// The expanded text does not say what the template was understood to say.
     EXPANSION_DIFFERS = "expansion_differs";
+
+    /// A static table is joined, whose state nobody looks up yet.
+    STATIC_JOIN = "static_join";
+    /// Nothing lies within the range.
+    EMPTY_RANGE = "empty_range";
+    /// The range has too many segments.
+    MANY_SEGMENTS = "many_segments";
+    /// The text does not expand.
+    NOT_EXPANDED = "not_expanded";
+    /// The macros are doitintl's.
+    OTHER_DIALECT = "other_dialect";
+    /// The partitions of the source cannot be listed.
+    PARTITIONS_UNKNOWN = "partitions_unknown";
+    /// The parts did not fit together.
+    NOT_ASSEMBLED = "not_assembled";
 }
 
 #[cfg(test)]

@@ -1,0 +1,149 @@
+//! Segments, their names and lives, over a table of days.
+
+use super::*;
+use crate::analysis::Catalog;
+use crate::descriptor::{History, Verdict};
+use crate::query::TableId;
+use crate::{Descriptors, analyse};
+
+const DAILY: &str = "SELECT $__timeGroup(ts, $__interval) AS time, branch, SUM(n) AS n FROM d.t \
+    WHERE $__timeFilter(ts) GROUP BY 1, 2 ORDER BY 1 DESC";
+const ROWS: &str = "SELECT ts, n FROM d.t WHERE $__timeFilter(ts) ORDER BY ts";
+
+fn at(text: &str) -> Timestamp {
+    Timestamp::parse(text, Timestamp::MIN).unwrap()
+}
+
+fn extent(from: &str, to: &str) -> Extent {
+    Extent::new(at(from), at(to)).unwrap()
+}
+
+fn table() -> SourceDescriptor {
+    SourceDescriptor {
+        time_column: Some("ts".into()),
+        partition: Some(PartitionUnit::Day),
+        history: History::Local,
+        ..SourceDescriptor::new(TableId::new("p", "d", "t"))
+    }
+}
+
+fn query(sql: &str, from: &str, to: &str, step: &str) -> Query {
+    let mut query = Query::new(sql);
+    query.range = Some(extent(from, to));
+    query.step = Some(step.parse().unwrap());
+    query
+}
+
+fn planned(query: &Query, changed: Option<&str>, now: &str) -> Result<Plan, Reason> {
+    let descriptors: Descriptors = [table()].into_iter().collect();
+    let analysis = analyse(&query.sql, &Catalog { descriptors: &descriptors, project: Some("p"), dataset: None });
+    let changed = changed.map(at);
+    delta(query, &Context::default(), &analysis, &table(), &|_: Extent| changed, at(now))
+}
+
+fn extents(plan: &Plan) -> Vec<Extent> {
+    plan.segments.iter().map(|segment| segment.extent.unwrap()).collect()
+}
+
+const NOW: &str = "2024-01-10T12:00:00Z";
+
+#[test]
+fn a_range_is_cut_at_partitions_and_widened_to_whole_ones() {
+    let plan = planned(&query(DAILY, "2024-01-08T06:02:00Z", "2024-01-10T12:00:00Z", "5m"), Some(NOW), NOW).unwrap();
+    let days = ["2024-01-08", "2024-01-09", "2024-01-10", "2024-01-11"];
+    let expected: Vec<_> = days.windows(2).map(|day| extent(day[0], day[1])).collect();
+    assert_eq!(extents(&plan), expected);
+    let assembly = plan.assembly.unwrap();
+    assert_eq!(assembly.range, extent("2024-01-08T06:00:00Z", "2024-01-10T12:00:00Z"));
+    assert_eq!((plan.mode, plan.reason, assembly.time_output), (Mode::Delta, "buckets", TimeOutput::Place(0)));
+    assert_eq!(assembly.order, [OrderKey { output: 0, descending: true, nulls_first: false }]);
+    let filter = "ts >= TIMESTAMP '2024-01-08T00:00:00Z' AND ts < TIMESTAMP '2024-01-09T00:00:00Z'";
+    assert!(plan.segments[0].sql.contains(filter), "{}", plan.segments[0].sql);
+}
+
+#[test]
+fn segments_are_the_same_for_every_range_and_moment_until_their_partition_changes() {
+    let week = planned(&query(DAILY, "2024-01-03", "2024-01-10", "5m"), Some("2024-01-05"), NOW).unwrap();
+    let later = "2024-01-10T18:00:00Z";
+    let fortnight = planned(&query(DAILY, "2023-12-27", "2024-01-10", "5m"), Some("2024-01-05"), later).unwrap();
+    assert_eq!(
+        fortnight.segments[7..14].iter().map(|it| &it.key).collect::<Vec<_>>(),
+        week.segments[..7].iter().map(|it| &it.key).collect::<Vec<_>>()
+    );
+    let changed = planned(&query(DAILY, "2024-01-03", "2024-01-10", "5m"), Some("2024-01-06"), NOW).unwrap();
+    assert!(week.segments.iter().zip(&changed.segments).all(|(one, other)| one.key != other.key));
+    let hourly = planned(&query(DAILY, "2024-01-03", "2024-01-10", "1h"), Some("2024-01-05"), NOW).unwrap();
+    assert_ne!(hourly.segments[0].key, week.segments[0].key);
+}
+
+#[test]
+fn the_open_segment_lives_for_a_slot_and_keeps_its_name_while_rows_arrive() {
+    let today = |changed, now| {
+        let plan = planned(&query(DAILY, "2024-01-10", "2024-01-11", "5m"), Some(changed), now).unwrap();
+        <[Segment; 1]>::try_from(plan.segments).unwrap()[0].clone()
+    };
+    let noon = today("2024-01-10T11:00:00Z", NOW);
+    assert_eq!(noon.key, today("2024-01-10T11:59:00Z", NOW).key);
+    assert_eq!(noon.freshness.fresh_for, Duration::from_secs(75));
+    let judged = |fetched: &str| noon.judge(at(fetched), false, at(NOW));
+    assert_eq!(judged("2024-01-10T11:59:00Z"), Verdict::Fresh);
+    assert_eq!(judged("2024-01-10T11:58:00Z"), Verdict::Stale);
+    assert_eq!(judged("2024-01-10T11:00:00Z"), Verdict::Expired);
+    let settled = today("2024-01-11T00:05:00Z", "2024-01-11T00:11:00Z");
+    assert_ne!(settled.key, noon.key);
+    assert_eq!(settled.judge(at("2024-01-11T00:10:30Z"), true, at("2024-02-20")), Verdict::Fresh, "for good");
+}
+
+#[test]
+fn an_alert_takes_nothing_stale() {
+    let mut alert = query(DAILY, "2024-01-10", "2024-01-11", "5m");
+    alert.cache.max_stale = Some(Duration::ZERO);
+    let plan = planned(&alert, Some(NOW), NOW).unwrap();
+    assert_eq!(plan.segments[0].judge(at("2024-01-10T11:58:00Z"), false, at(NOW)), Verdict::Expired);
+}
+
+#[test]
+fn raw_rows_are_cropped_to_the_asked_range() {
+    let plan = planned(&query(ROWS, "2024-01-08T06:02:00Z", "2024-01-09T12:00:00Z", "5m"), Some(NOW), NOW).unwrap();
+    assert_eq!(extents(&plan), [extent("2024-01-08", "2024-01-09"), extent("2024-01-09", "2024-01-10")]);
+    let assembly = plan.assembly.unwrap();
+    assert_eq!(assembly.range, extent("2024-01-08T06:02:00Z", "2024-01-09T12:00:00Z"));
+    assert_eq!((plan.mode, assembly.descending), (Mode::Rows, Some(false)));
+}
+
+#[test]
+fn neighbours_are_one_job_with_a_name_of_its_own() {
+    let asked = query(DAILY, "2024-01-08", "2024-01-10", "5m");
+    let plan = planned(&asked, Some("2024-01-09"), NOW).unwrap();
+    let segments: Vec<_> = plan.segments.iter().collect();
+    let job = joined(&asked, plan.assembly.as_ref().unwrap(), &segments).unwrap();
+    assert_eq!(job.extent, Some(extent("2024-01-08", "2024-01-10")));
+    assert!(job.sql.contains("ts >= TIMESTAMP '2024-01-08T00:00:00Z' AND ts < TIMESTAMP '2024-01-10T00:00:00Z'"));
+    assert!(segments.iter().all(|segment| segment.key != job.key));
+}
+
+#[test]
+fn what_cannot_be_cut_says_why() {
+    let check = |sql: &str, from: &str, to: &str, step: &str, expected: Reason| {
+        assert_eq!(planned(&query(sql, from, to, step), Some(NOW), NOW).unwrap_err(), expected, "{sql}");
+    };
+    check(
+        "SELECT COUNT(*) FROM d.t WHERE $__timeFilter(ts)",
+        "2024-01-01",
+        "2024-01-02",
+        "5m",
+        "aggregate_without_bucket",
+    );
+    check(DAILY, "1969-01-01", "1970-02-01", "5m", "before_epoch");
+    check(DAILY, "2020-01-01", "2024-01-01", "5m", "many_segments");
+    check(DAILY, "2030-01-01", "2030-01-02", "5m", "empty_range");
+}
+
+#[test]
+fn partitions_have_the_ids_of_the_information_schema() {
+    let ids = |from: &str, to: &str, unit| partition_ids(extent(from, to), unit);
+    assert_eq!(ids("2024-01-30T12:00:00Z", "2024-02-01", PartitionUnit::Day), ["20240130", "20240131"]);
+    assert_eq!(ids("2024-01-30T12:10:00Z", "2024-01-30T13:10:00Z", PartitionUnit::Hour), ["2024013012", "2024013013"]);
+    assert_eq!(ids("2024-01-30", "2024-03-01", PartitionUnit::Month), ["202401", "202402"]);
+    assert_eq!(ids("2023-12-31", "2024-01-02", PartitionUnit::Year), ["2023", "2024"]);
+}

@@ -1,0 +1,215 @@
+//! Which queries are answered in parts: what their texts allow, what is known of their source, and
+//! when its partitions last changed. What cannot be found out makes an answer whole, never an error.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::array::AsArray as _;
+use arrow::datatypes::{DataType, TimestampMicrosecondType};
+use futures::future::join_all;
+use weir_plan::analysis::{self, Catalog, Reason, reason};
+use weir_plan::columns::time_columns;
+use weir_plan::descriptor::History;
+use weir_plan::plan::delta::{delta, partition_ids};
+use weir_plan::{
+    Analysis, CacheMode, Dialect, Error, Extent, Mode, Plan, Query, Result, SourceDescriptor, TableId, TimeType,
+    Timestamp, analyse, plan,
+};
+
+use super::Engine;
+use super::memo::Memo;
+use crate::batches::Batches;
+use crate::source::Table;
+
+/// How long a text's analysis and its table's description are taken for true.
+const LIFETIME: Duration = Duration::from_mins(5);
+
+/// Texts that are known at a time.
+const CAPACITY: usize = 1024;
+
+/// How long an analysis without a table's description is taken for true.
+const FAILURE_LIFETIME: Duration = Duration::from_mins(1);
+
+/// How long a listing of partitions is taken for true: rows that arrive later than a source's lag show
+/// in settled segments after this time at most. A listing bills the minimum of a table.
+const LISTING: Duration = Duration::from_mins(15);
+
+/// What is known of texts.
+pub(super) struct Parts(Memo<Text, Known>);
+
+/// What an analysis depends on.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Text {
+    sql: String,
+    default_dataset: Option<String>,
+    generation: u64,
+}
+
+/// Whether a plan may cost something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asking {
+    /// Partitions are listed where that is not known.
+    Jobs,
+    /// What is not known is left out: the plan is an explanation.
+    Nothing,
+}
+
+struct Known {
+    analysis: Analysis,
+    /// The descriptor and location of the source, where the text is of one that can be cut.
+    source: Option<(SourceDescriptor, Option<String>)>,
+}
+
+impl Default for Parts {
+    fn default() -> Self {
+        Self(Memo::new(CAPACITY, LIFETIME))
+    }
+}
+
+impl Engine {
+    /// The best plan that is safe.
+    ///
+    /// # Errors
+    /// Those of [`plan::plan`].
+    pub(super) async fn plan(self: &Arc<Self>, query: &Query, asking: Asking, now: Timestamp) -> Result<Plan> {
+        let whole = self.whole_plan(query, now)?;
+        let has_range = whole.segments.iter().any(|segment| segment.extent.is_some());
+        if query.cache.mode != CacheMode::Auto || whole.reason == VOLATILE || !has_range {
+            return Ok(whole);
+        }
+        Ok(self.in_parts(query, asking, now).await.unwrap_or_else(|reason| Plan { reason, ..whole }))
+    }
+
+    async fn in_parts(self: &Arc<Self>, query: &Query, asking: Asking, now: Timestamp) -> Result<Plan, Reason> {
+        if query.target.dialect != Dialect::Official {
+            return Err(reason::OTHER_DIALECT);
+        }
+        let text = Text {
+            sql: query.sql.clone(),
+            default_dataset: query.default_dataset.clone(),
+            generation: self.shared.store.generation(&self.identity),
+        };
+        let known = self.parts.0.slot(&text, now);
+        let known = known.get_or_init(|| self.analysed(query, &text, now)).await;
+        let Some((descriptor, location)) = &known.source else { return Err(known.analysis.reason) };
+        let changed = self.changed(query, &descriptor.table, location.as_deref(), asking, now).await;
+        let changed = changed.map_err(|error| {
+            tracing::debug!(table = %descriptor.table, ?error, "partitions cannot be listed; the answer is whole");
+            reason::PARTITIONS_UNKNOWN
+        })?;
+        let unit = descriptor.segment_unit();
+        let youngest =
+            |extent: Extent| partition_ids(extent, unit).iter().filter_map(|id| changed.get(id)).max().copied();
+        delta(query, &self.context(), &known.analysis, descriptor, &youngest, now)
+    }
+
+    async fn analysed(&self, query: &Query, text: &Text, now: Timestamp) -> Known {
+        let dataset = query.default_dataset.as_deref();
+        let columns = time_columns(&query.sql, &query.target, dataset, &self.source.identity().project);
+        let tables: BTreeSet<&TableId> =
+            columns.iter().flat_map(|column| column.candidates.iter().map(|(table, _)| table)).collect();
+        let described = join_all(tables.iter().map(|table| self.described(query, table, now))).await;
+        if described.iter().any(Option::is_none) {
+            self.parts.0.forget(text, now.plus(FAILURE_LIFETIME));
+        }
+        let described: Vec<_> =
+            described.iter().flatten().filter_map(|table| Some((descriptor(table)?, table.location.clone()))).collect();
+        let descriptors = described.iter().map(|(descriptor, _)| descriptor.clone()).collect();
+        // Which project a name without one belongs to is the source's affair.
+        let analysis = analyse(&query.sql, &Catalog { descriptors: &descriptors, project: None, dataset });
+        let source = match &analysis.mode {
+            analysis::Mode::Delta(delta) => Some(&delta.source),
+            analysis::Mode::Rows(rows) => Some(&rows.source),
+            analysis::Mode::Whole | analysis::Mode::None => None,
+        };
+        let source = source.and_then(|source| described.iter().find(|(descriptor, _)| descriptor.table == *source));
+        Known { source: source.cloned(), analysis }
+    }
+
+    /// When each partition of a table last changed, by its id; through the store like any other answer.
+    async fn changed(
+        self: &Arc<Self>,
+        query: &Query,
+        table: &TableId,
+        location: Option<&str>,
+        asking: Asking,
+        now: Timestamp,
+    ) -> Result<HashMap<String, Timestamp>> {
+        let TableId { project, dataset, table } = table;
+        if [project, dataset, table].into_iter().any(|name| name.contains(['`', '\'', '\\', '\n'])) {
+            return Err(Error::invalid(format!("table {table:?} has an odd name")));
+        }
+        let mut listing = Query::new(format!(
+            "SELECT partition_id, last_modified_time FROM `{project}.{dataset}`.INFORMATION_SCHEMA.PARTITIONS \
+             WHERE table_name = '{table}'"
+        ));
+        listing.location = query.location.clone().or_else(|| location.map(str::to_owned));
+        listing.scope = query.scope.clone();
+        listing.labels.clone_from(&query.labels);
+        listing.cache.fresh_for = Some(LISTING);
+        listing.cache.max_stale = Some(Duration::ZERO);
+        let plan = self.whole_plan(&listing, now)?;
+        let [segment] = &*plan.segments else { return Err(Error::internal("a listing in parts")) };
+        match asking {
+            Asking::Jobs => read(&self.piece(&listing, Mode::Whole, segment, now).await?.stored.batches),
+            Asking::Nothing => self.found(segment, now).map_or(Ok(HashMap::new()), |(stored, _)| read(&stored.batches)),
+        }
+    }
+
+    pub(super) fn whole_plan(&self, query: &Query, now: Timestamp) -> Result<Plan> {
+        plan::plan(query, &self.context(), now)
+    }
+
+    fn context(&self) -> plan::Context {
+        plan::Context {
+            source: self.identity.clone(),
+            scope: self.settings.scope.clone(),
+            location: self.source.identity().location.clone(),
+            generation: self.shared.store.generation(&self.identity),
+            maximum_bytes_billed: self.settings.maximum_bytes_billed,
+        }
+    }
+}
+
+/// The planner's reason for a text whose answer differs from run to run.
+const VOLATILE: &str = "volatile_function";
+
+/// What is assumed of a table that is partitioned by a column of time: that a row depends on its own
+/// partition alone, and arrives within the default lag. Views are not looked into.
+fn descriptor(table: &Table) -> Option<SourceDescriptor> {
+    let partitioning = table.partitioning.as_ref().filter(|_| table.kind == "TABLE")?;
+    let column = partitioning.column.as_ref()?;
+    let field = table.schema.fields().iter().find(|field| field.name().eq_ignore_ascii_case(column))?;
+    let time_type = match field.data_type() {
+        DataType::Timestamp(_, Some(_)) => TimeType::Timestamp,
+        DataType::Timestamp(_, None) => TimeType::Datetime,
+        DataType::Date32 => TimeType::Date,
+        _ => return None,
+    };
+    Some(SourceDescriptor {
+        time_column: Some(column.clone()),
+        time_type,
+        partition: Some(partitioning.unit),
+        history: History::Local,
+        ..SourceDescriptor::new(table.id.clone())
+    })
+}
+
+/// Reads a listing of partitions.
+fn read(listing: &Batches) -> Result<HashMap<String, Timestamp>> {
+    let odd = || Error::internal("INFORMATION_SCHEMA.PARTITIONS has other columns than it should");
+    let mut changed = HashMap::new();
+    for batch in listing {
+        let ids = batch.column(0).as_string_opt::<i32>().ok_or_else(odd)?;
+        let times = batch.column(1).as_primitive_opt::<TimestampMicrosecondType>().ok_or_else(odd)?;
+        for (id, time) in ids.iter().zip(times) {
+            let (Some(id), Some(time)) = (id, time) else { continue };
+            changed.insert(id.to_owned(), Timestamp::from_micros(time)?);
+        }
+    }
+    Ok(changed)
+}
+
+#[cfg(test)]
+mod tests;

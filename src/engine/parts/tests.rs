@@ -1,0 +1,265 @@
+//! Answers in parts are the uncached ones, and bill each partition once: over the embedded source, whose
+//! clock moves and whose bill counts whole partitions.
+
+use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use futures::future::join_all;
+use proptest::prelude::*;
+use weir_plan::extent::{DAY, HOUR, MINUTE};
+
+use super::*;
+use crate::app::App;
+use crate::batches::samples::batches;
+use crate::cache::StoreSettings;
+use crate::clock::{Clock, ManualClock};
+use crate::engine::{Answer, Door, EngineSettings, Status};
+use crate::source::embedded::{Embedded, TableSpec};
+use crate::source::{PartitionUnit, Partitioning, Source};
+
+const BUCKETS: &str = "SELECT $__timeGroup(ts, $__interval) AS time, branch, COUNT(DISTINCT n) AS c, AVG(n) AS a, SUM(n) AS s \
+    FROM `p.d.t` WHERE $__timeFilter(ts) GROUP BY 1, 2 ORDER BY 1, 2";
+const ROWS: &str = "SELECT ts, branch, n FROM `p.d.t` WHERE $__timeFilter(ts) ORDER BY ts DESC";
+
+struct Place {
+    source: Arc<Embedded>,
+    clock: Arc<ManualClock>,
+    engine: Arc<Engine>,
+}
+
+fn at(text: &str) -> Timestamp {
+    Timestamp::parse(text, Timestamp::MIN).unwrap()
+}
+
+fn table() -> TableId {
+    TableId::new("p", "d", "t")
+}
+
+/// Rows every 7 minutes from `from` to `to`, numbered from `first`.
+fn rows(from: Timestamp, to: Timestamp, first: i64) -> RecordBatch {
+    let times: Vec<i64> = (from.micros()..to.micros()).step_by(7 * 60_000_000).collect();
+    let count = i64::try_from(times.len()).unwrap();
+    let branches: StringArray =
+        (0..count).map(|row| [Some("control"), Some("treatment"), None][row as usize % 3]).collect();
+    let columns: Vec<(&str, ArrayRef)> = vec![
+        ("ts", Arc::new(TimestampMicrosecondArray::from(times).with_timezone("UTC"))),
+        ("branch", Arc::new(branches)),
+        ("n", Arc::new(Int64Array::from_iter_values((0..count).map(|row| first + row % 11)))),
+    ];
+    batches(columns).concat().unwrap()
+}
+
+impl Place {
+    /// Three weeks up to noon of 2024-01-21.
+    fn new() -> Self {
+        let now = at("2024-01-21T12:00:00Z");
+        let clock = Arc::new(ManualClock::new(now));
+        let source = Arc::new(Embedded::new("p", Arc::clone(&clock) as Arc<dyn Clock>));
+        let all = rows(at("2024-01-01"), now, 0);
+        let partitioning = Some(Partitioning { column: Some("ts".into()), unit: PartitionUnit::Day });
+        source.create_table(TableSpec { id: table(), schema: all.schema(), partitioning }).unwrap();
+        source.append(&table(), &all).unwrap();
+        let mut app = App::new(StoreSettings::of(64 << 20), Arc::clone(&clock) as Arc<dyn Clock>, App::GRACE);
+        let engine = app.add_source("only", Arc::clone(&source) as Arc<dyn Source>, EngineSettings::default());
+        Self { source, clock, engine }
+    }
+
+    /// Lets time pass, with rows up to the new moment.
+    fn advance(&self, by: Duration) {
+        let now = self.clock.now();
+        self.clock.set(now.plus(by));
+        self.source.append(&table(), &rows(now, self.clock.now(), 0)).unwrap();
+    }
+
+    async fn ask(&self, query: &Query) -> Answer {
+        self.engine.answer(query, Door::Export).await.unwrap()
+    }
+
+    /// Jobs since the last call, those of listings apart.
+    async fn jobs(&self, query: &Query) -> (u64, Answer) {
+        // Known beforehand, so that only the query's own jobs are counted.
+        let now = self.clock.now();
+        let _ = self.engine.changed(query, &table(), None, Asking::Jobs, now).await.unwrap();
+        let before = self.source.bill().jobs;
+        let answer = self.ask(query).await;
+        (self.source.bill().jobs - before, answer)
+    }
+
+    /// The same question to the source itself, for the range that the answer says it is of.
+    async fn uncached(&self, query: &Query, range: Extent) -> Batches {
+        let mut query = query.clone();
+        query.range = Some(range);
+        query.cache.mode = CacheMode::Off;
+        self.ask(&query).await.batches
+    }
+}
+
+fn query(sql: &str, from: Timestamp, to: Timestamp, step: &str) -> Query {
+    let mut query = Query::new(sql);
+    query.range = Some(Extent::new(from, to).unwrap());
+    query.step = Some(step.parse().unwrap());
+    query
+}
+
+fn days_before(now: Timestamp, days: u64) -> Timestamp {
+    now.floor(DAY).minus(Duration::from_hours(24 * days))
+}
+
+#[tokio::test]
+async fn a_range_is_one_job_and_then_only_today_is_read_again() {
+    let place = Place::new();
+    let now = place.clock.now();
+    let week = query(BUCKETS, days_before(now, 7), now, "5m");
+    let (jobs, first) = place.jobs(&week).await;
+    assert_eq!((jobs, first.provenance.mode, first.provenance.status), (1, Mode::Delta, Status::Miss));
+    let (jobs, again) = place.jobs(&week).await;
+    assert_eq!((jobs, again.provenance.status, again.provenance.bytes_billed), (0, Status::Hit, 0));
+    assert_eq!(again.content_id, first.content_id, "encodings are found again");
+    assert_eq!(again.provenance.bytes_saved, first.provenance.bytes_billed);
+
+    place.advance(Duration::from_hours(1));
+    let later = query(BUCKETS, days_before(now, 7), place.clock.now(), "5m");
+    let (jobs, partial) = place.jobs(&later).await;
+    assert_eq!((jobs, partial.provenance.status), (1, Status::Partial));
+    let sql = &place.engine.explain(&later).await.unwrap().segments;
+    assert_eq!(sql.iter().map(|run| run.status).collect::<Vec<_>>(), [Status::Hit]);
+
+    let fortnight = query(BUCKETS, days_before(now, 14), place.clock.now(), "5m");
+    let (jobs, answer) = place.jobs(&fortnight).await;
+    assert_eq!((jobs, answer.provenance.status), (1, Status::Partial), "the earlier week alone");
+    assert_eq!(answer.provenance.job_ids.len(), 3);
+}
+
+#[tokio::test]
+async fn a_backfill_is_read_again_and_nothing_else() {
+    let place = Place::new();
+    let now = place.clock.now();
+    let asked = query(BUCKETS, days_before(now, 14), days_before(now, 1), "1h");
+    place.ask(&asked).await;
+    place.advance(Duration::from_mins(20));
+    let day = days_before(now, 10);
+    place.source.replace_partition(&table(), day, &rows(day, day.plus(Duration::from_hours(24)), 5)).unwrap();
+    let (jobs, answer) = place.jobs(&asked).await;
+    assert_eq!((jobs, answer.provenance.status), (1, Status::Partial));
+    let one_of_many = answer.provenance.job_ids.len();
+    assert_eq!(one_of_many, 3, "before, the day, after");
+    let expected = place.uncached(&asked, asked.range.unwrap()).await;
+    assert_eq!(answer.batches.concat().unwrap(), expected.concat().unwrap());
+}
+
+#[tokio::test]
+async fn overlapping_questions_at_once_read_each_day_once() {
+    let place = Place::new();
+    let now = place.clock.now();
+    let asked: Vec<Query> = (1..=14).map(|days| query(BUCKETS, days_before(now, days), now, "5m")).collect();
+    place.engine.changed(&asked[0], &table(), None, Asking::Jobs, now).await.unwrap();
+    let before = place.source.bill();
+    let answers = join_all(asked.iter().map(|query| place.ask(query))).await;
+    let bill = place.source.bill().bytes_processed - before.bytes_processed;
+    let whole = place.uncached(&asked[13], asked[13].range.unwrap()).await;
+    assert_eq!(
+        bill,
+        place.source.bill().bytes_processed - before.bytes_processed - bill,
+        "as much as the longest alone"
+    );
+    assert_eq!(answers[13].batches.concat().unwrap(), whole.concat().unwrap());
+}
+
+#[tokio::test]
+async fn an_empty_day_is_remembered_and_an_unknown_source_is_whole() {
+    let place = Place::new();
+    let before_all = query(BUCKETS, at("2023-06-01"), at("2023-06-03"), "1h");
+    assert_eq!(place.jobs(&before_all).await.0, 1);
+    assert_eq!(place.jobs(&before_all).await.0, 0);
+    place.source.create_view(TableId::new("p", "d", "v"), "SELECT * FROM `p.d.t`").unwrap();
+    let mut view = before_all.clone();
+    view.sql = view.sql.replace("p.d.t", "p.d.v");
+    let answer = place.ask(&view).await;
+    assert_eq!((answer.provenance.mode, answer.provenance.reason), (Mode::Whole, reason::UNKNOWN_SOURCE));
+}
+
+#[tokio::test]
+async fn columns_that_changed_between_segments_make_an_answer_whole() {
+    let place = Place::new();
+    let now = place.clock.now();
+    let asked = query(BUCKETS, days_before(now, 3), days_before(now, 1), "1h");
+    place.ask(&asked).await;
+    // The table is made anew with another type, and its first days come back as they were stamped.
+    let text = "SELECT ts, branch, CAST(n AS FLOAT64) AS n FROM `p.d.t`";
+    let rows = place.engine.answer(&Query::new(text), Door::Export).await.unwrap().batches.concat().unwrap();
+    let partitioning = Some(Partitioning { column: Some("ts".into()), unit: PartitionUnit::Day });
+    place.source.create_table(TableSpec { id: table(), schema: rows.schema(), partitioning }).unwrap();
+    place.source.append(&table(), &rows).unwrap();
+    let longer = query(BUCKETS, days_before(now, 5), days_before(now, 1), "1h");
+    let answer = place.ask(&longer).await;
+    assert_eq!((answer.provenance.mode, answer.provenance.reason), (Mode::Whole, reason::NOT_ASSEMBLED));
+    let expected = place.uncached(&longer, longer.range.unwrap()).await;
+    assert_eq!(answer.batches.concat().unwrap(), expected.concat().unwrap());
+}
+
+#[tokio::test]
+async fn raw_rows_are_those_of_exactly_the_asked_range() {
+    let place = Place::new();
+    let now = place.clock.now();
+    let asked = query(ROWS, at("2024-01-10T03:03:03Z"), at("2024-01-13T01:01:01Z"), "5m");
+    let (jobs, answer) = place.jobs(&asked).await;
+    assert_eq!((jobs, answer.provenance.mode), (1, Mode::Rows));
+    let expected = place.uncached(&asked, asked.range.unwrap()).await;
+    assert_eq!(answer.batches.concat().unwrap(), expected.concat().unwrap());
+    let later = query(ROWS, at("2024-01-11T03:03:03Z"), now, "5m");
+    assert_eq!(place.jobs(&later).await.1.provenance.status, Status::Partial);
+}
+
+/// One step of a history.
+#[derive(Clone, Debug)]
+enum Event {
+    Pass(i64),
+    Backfill(u64, i64),
+    Ask { days: u64, hours: i64, step: &'static str, raw: bool },
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let ask = (0_u64..12, 0_i64..48, prop::sample::select(vec!["5m", "1h", "6h", "1d", "7h", "1w"]), any::<bool>());
+    prop_oneof![
+        2 => (MINUTE..30 * HOUR).prop_map(Event::Pass),
+        1 => (1_u64..12, 0_i64..9).prop_map(|(day, first)| Event::Backfill(day, first)),
+        5 => ask.prop_map(|(days, hours, step, raw)| Event::Ask { days, hours, step, raw }),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases.min(64), ..ProptestConfig::default() })]
+
+    #[test]
+    fn settled_answers_are_the_uncached_ones(events in prop::collection::vec(event(), 1..12)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let place = Place::new();
+            for event in events {
+                match event {
+                    Event::Pass(micros) => place.advance(Duration::from_micros(micros.unsigned_abs())),
+                    Event::Backfill(days, first) => {
+                        let day = days_before(place.clock.now(), days);
+                        let rows = rows(day, day.plus(Duration::from_hours(24)), first);
+                        place.source.replace_partition(&table(), day, &rows).unwrap();
+                        // Listings are looked at anew after a while; nothing is promised before.
+                        place.advance(LISTING);
+                    }
+                    Event::Ask { days, hours, step, raw } => {
+                        let to = days_before(place.clock.now(), days).minus(Duration::from_mins(15));
+                        let from = to.minus(Duration::from_hours(1 + hours.unsigned_abs()));
+                        let asked = query(if raw { ROWS } else { BUCKETS }, from, to, step);
+                        let answer = place.ask(&asked).await;
+                        let range = if raw { asked.range.unwrap() } else {
+                            asked.step.unwrap().align(asked.range.unwrap(), place.clock.now())
+                        };
+                        let is_settled = range.end().plus(Duration::from_mins(10)) <= place.clock.now();
+                        if is_settled {
+                            assert_ne!(answer.provenance.mode, Mode::Whole, "{}", answer.provenance.reason);
+                            let expected = place.uncached(&asked, range).await;
+                            assert_eq!(answer.batches.concat().unwrap(), expected.concat().unwrap(), "{asked:?}");
+                        }
+                    }
+                }
+            }
+        });
+    }
+}
