@@ -166,18 +166,15 @@ impl Engine {
     ) -> Result<Answer> {
         self.shared.metrics.analysis.with_label_values(&[plan.mode.as_str(), plan.reason]).inc();
         *planned.lock() = Some(plan.clone());
-        let (pieces, batches) = match &plan.assembly {
-            Some(assembly) => {
-                let pieces = self.parts_of(query, &plan, assembly, now).await?;
-                let batches = assembly::assembled(&pieces, assembly)?;
-                (pieces, batches)
-            }
-            None => {
-                let pieces = plan.segments.iter().map(|segment| self.piece(query, plan.mode, segment, now));
-                let pieces = try_join_all(pieces).await?;
-                let batches = merge(&pieces)?;
-                (pieces, batches)
-            }
+        let (pieces, batches) = if let Some(assembly) = &plan.assembly {
+            let pieces = self.parts_of(query, &plan, assembly, now).await?;
+            let batches = assembly::assembled(&pieces, assembly)?;
+            (pieces, batches)
+        } else {
+            let pieces = plan.segments.iter().map(|segment| self.piece(query, plan.mode, segment, now));
+            let pieces = try_join_all(pieces).await?;
+            let batches = merge(&pieces)?;
+            (pieces, batches)
         };
         let provenance = Provenance::of(&plan, &pieces, self.shared.clock.now(), &self.settings.price);
         let lifetime = plan.segments.iter().map(|segment| segment.freshness.stale_until).min().unwrap_or_default();

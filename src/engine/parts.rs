@@ -11,7 +11,7 @@ use futures::future::join_all;
 use weir_plan::analysis::{self, Catalog, Reason, reason};
 use weir_plan::columns::time_columns;
 use weir_plan::descriptor::History;
-use weir_plan::plan::delta::{delta, partition_ids};
+use weir_plan::plan::delta::{Listing, delta, partition_ids};
 use weir_plan::{
     Analysis, CacheMode, Dialect, Error, Extent, Mode, Plan, Query, Result, SourceDescriptor, TableId, TimeType,
     Timestamp, analyse, plan,
@@ -61,6 +61,12 @@ struct Known {
     source: Option<(SourceDescriptor, Option<String>)>,
 }
 
+/// When each partition of a table last changed, by its id, as of a moment.
+struct Changed {
+    at: Timestamp,
+    stamps: HashMap<String, Timestamp>,
+}
+
 impl Default for Parts {
     fn default() -> Self {
         Self(Memo::new(CAPACITY, LIFETIME))
@@ -100,8 +106,9 @@ impl Engine {
         })?;
         let unit = descriptor.segment_unit();
         let youngest =
-            |extent: Extent| partition_ids(extent, unit).iter().filter_map(|id| changed.get(id)).max().copied();
-        delta(query, &self.context(), &known.analysis, descriptor, &youngest, now)
+            |extent: Extent| partition_ids(extent, unit).iter().filter_map(|id| changed.stamps.get(id)).max().copied();
+        let listing = Listing { at: changed.at, changed: &youngest };
+        delta(query, &self.context(), &known.analysis, descriptor, listing, now)
     }
 
     async fn analysed(&self, query: &Query, text: &Text, now: Timestamp) -> Known {
@@ -135,7 +142,7 @@ impl Engine {
         location: Option<&str>,
         asking: Asking,
         now: Timestamp,
-    ) -> Result<HashMap<String, Timestamp>> {
+    ) -> Result<Changed> {
         let TableId { project, dataset, table } = table;
         if [project, dataset, table].into_iter().any(|name| name.contains(['`', '\'', '\\', '\n'])) {
             return Err(Error::invalid(format!("table {table:?} has an odd name")));
@@ -151,10 +158,12 @@ impl Engine {
         listing.cache.max_stale = Some(Duration::ZERO);
         let plan = self.whole_plan(&listing, now)?;
         let [segment] = &*plan.segments else { return Err(Error::internal("a listing in parts")) };
-        match asking {
-            Asking::Jobs => read(&self.piece(&listing, Mode::Whole, segment, now).await?.stored.batches),
-            Asking::Nothing => self.found(segment, now).map_or(Ok(HashMap::new()), |(stored, _)| read(&stored.batches)),
-        }
+        let stored = match asking {
+            Asking::Jobs => Some(self.piece(&listing, Mode::Whole, segment, now).await?.stored),
+            Asking::Nothing => self.found(segment, now).map(|(stored, _)| stored),
+        };
+        let stamps = stored.as_ref().map_or(Ok(HashMap::new()), |stored| read(&stored.batches))?;
+        Ok(Changed { at: stored.map_or(now, |stored| stored.fetched_at), stamps })
     }
 
     pub(super) fn whole_plan(&self, query: &Query, now: Timestamp) -> Result<Plan> {

@@ -170,6 +170,34 @@ async fn the_enrollment_panel_is_the_same_through_both_doors_and_in_duckdb() {
     assert_eq!(rows_of_frame(&doors.panel_table(PANEL).await), expected());
 }
 
+/// Over a table with partitions: the days of a shorter range are there when a longer one is asked for.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_longer_range_reads_only_the_days_that_are_missing() {
+    const DAILY: &str = "SELECT $__timeGroup(window_start, 12h) AS time, branch AS metric, SUM(enroll_count) AS value \
+        FROM `moz-fx-data-shared-prod.telemetry_derived.experiment_enrollment_aggregates_v1` \
+        WHERE branch IS NOT NULL AND $__timeFilter(window_start) GROUP BY 1, 2 ORDER BY 1, 2";
+    let fake = fake().await;
+    let doors = doors_of_fake(&fake).await;
+    let ask = async |from: &str, mode: &str| {
+        let body = json!({"sql": DAILY, "from": from, "to": TO, "step": "12h", "cache": {"mode": mode}});
+        let (status, headers, body) = doors.export(&body).await;
+        assert_eq!(status, StatusCode::OK, "{body}");
+        let result = headers["x-weir-result"].to_str().unwrap().to_owned();
+        (rows_of_json(&body), result, fake.jobs_run().len())
+    };
+    let (shorter, result, jobs) = ask("2024-03-12T00:00:00Z", "auto").await;
+    assert!(result.starts_with("mode=delta, status=miss"), "{result}");
+    assert_eq!(jobs, 2, "a listing of partitions, and the days");
+    let (longer, result, jobs) = ask("2024-03-10T00:00:00Z", "auto").await;
+    assert!(result.starts_with("mode=delta, status=partial"), "{result}");
+    assert_eq!(jobs, 3, "the two days before");
+    assert!(longer.ends_with(&shorter) && longer.len() > shorter.len() && !shorter.is_empty());
+    assert_eq!(ask("2024-03-10T00:00:00Z", "off").await.0, longer);
+    assert_eq!(rows_of_frame(&doors.panel_table(DAILY).await), shorter, "the other door takes the same days");
+    assert_eq!(fake.jobs_run().len(), 4);
+    assert_eq!(fake.jobs_run().iter().filter(|job| job.sql.contains("INFORMATION_SCHEMA")).count(), 1);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hundred_callers_at_both_doors_are_one_job() {
     let fake = fake().await;

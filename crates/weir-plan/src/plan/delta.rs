@@ -50,16 +50,17 @@ pub enum TimeOutput {
 }
 
 /// When the partitions of a source last changed.
-pub trait Partitions {
-    /// The youngest stamp of the partitions that `extent` reads; `None` where there are none.
-    fn changed(&self, extent: Extent) -> Option<Timestamp>;
+#[derive(Clone, Copy)]
+pub struct Listing<'a> {
+    /// When that was found out.
+    pub at: Timestamp,
+    /// The youngest stamp of the partitions that a range reads; `None` where there are none.
+    pub changed: &'a dyn Fn(Extent) -> Option<Timestamp>,
 }
 
-impl<F: Fn(Extent) -> Option<Timestamp>> Partitions for F {
-    fn changed(&self, extent: Extent) -> Option<Timestamp> {
-        self(extent)
-    }
-}
+/// A partition that changed this shortly before it was listed may have changed again under the same
+/// stamp, or by another clock after it; what is read of it lives for a slot.
+const UNSURE: Duration = Duration::from_mins(1);
 
 /// Plans an answer in parts as of `now`; the analysis is that of the query's text.
 ///
@@ -70,7 +71,7 @@ pub fn delta(
     context: &Context,
     analysis: &Analysis,
     descriptor: &SourceDescriptor,
-    partitions: &dyn Partitions,
+    listing: Listing<'_>,
     now: Timestamp,
 ) -> Result<Plan, Reason> {
     let range = query.range.ok_or(reason::NO_TIME_FILTER)?;
@@ -105,7 +106,7 @@ pub fn delta(
     if extents.is_empty() || extents.len() > MOST_SEGMENTS {
         return Err(if extents.is_empty() { reason::EMPTY_RANGE } else { reason::MANY_SEGMENTS });
     }
-    let planner = Planner { query, context, descriptor, partitions, mode, step: assembly.step, now };
+    let planner = Planner { query, context, descriptor, listing, mode, step: assembly.step, now };
     let segments: Vec<Segment> = extents.iter().map(|extent| planner.segment(*extent)).collect::<Result<_, _>>()?;
     // Other segments differ from the first one in the range's literals alone.
     if let [first, ..] = &*segments {
@@ -124,7 +125,7 @@ struct Planner<'a> {
     query: &'a Query,
     context: &'a Context,
     descriptor: &'a SourceDescriptor,
-    partitions: &'a dyn Partitions,
+    listing: Listing<'a>,
     mode: Mode,
     step: Step,
     now: Timestamp,
@@ -134,17 +135,19 @@ impl Planner<'_> {
     fn segment(&self, extent: Extent) -> Result<Segment, Reason> {
         let slot = asked_slot(self.query)
             .map_or_else(|| open_slot(self.step), |micros| Duration::from_micros(micros.unsigned_abs()));
-        let changed = self.partitions.changed(extent);
+        let changed = (self.listing.changed)(extent);
         let settling = self.descriptor.settle(extent, slot, self.now, changed);
-        let (freshness, keep_for) = match settling.state {
-            State::Open | State::Live | State::Pending => {
-                let freshness = lifetime(i64::try_from(slot.as_micros()).unwrap_or(DAY));
-                (self.limited(freshness), freshness.stale_until)
-            }
-            State::Final => (Freshness { fresh_for: SETTLED_FRESHNESS, stale_until: SETTLED_FRESHNESS }, SETTLED_LIFE),
+        let is_sure = changed.is_none_or(|changed| changed.plus(UNSURE) <= self.listing.at);
+        let settling = (is_sure || settling.state == State::Open).then_some(settling);
+        let state = settling.map_or(State::Open, |settling| settling.state);
+        let (freshness, keep_for) = if state == State::Final {
+            (Freshness { fresh_for: SETTLED_FRESHNESS, stale_until: SETTLED_FRESHNESS }, SETTLED_LIFE)
+        } else {
+            let freshness = lifetime(i64::try_from(slot.as_micros()).unwrap_or(DAY));
+            (self.limited(freshness), freshness.stale_until)
         };
         // The state of an open partition changes with every row, and is looked at too seldom.
-        let stamp = match settling.state {
+        let stamp = match state {
             State::Open => serde_json::json!("open"),
             _ => serde_json::json!(changed.map(Timestamp::micros)),
         };
@@ -159,7 +162,7 @@ impl Planner<'_> {
                 "step": format!("{:?}", self.step),
                 "descriptor": self.descriptor,
                 "segment": [extent.start().micros(), extent.end().micros()],
-                "regime": format!("{:?}", settling.regime),
+                "regime": format!("{:?}", self.descriptor.regime(extent, self.now)),
                 "changed": stamp,
             }),
         );
@@ -169,7 +172,7 @@ impl Planner<'_> {
             sql,
             maximum_bytes_billed: super::maximum_bytes_billed(self.query, self.context),
             freshness,
-            settling: Some(settling),
+            settling,
             keep_for,
         })
     }
@@ -193,20 +196,20 @@ fn expand(query: &Query, extent: Extent, step: Step) -> Result<String, Reason> {
 /// # Errors
 /// `Internal` where there are none or they do not expand, which the plan has tried.
 pub fn joined(query: &Query, assembly: &Assembly, segments: &[&Segment]) -> Result<Segment> {
-    let lost = || crate::Error::internal("segments of a plan cannot be joined");
-    let (Some(first), Some(last)) = (segments.first(), segments.last()) else { return Err(lost()) };
+    let gone = || crate::Error::internal("segments of a plan cannot be joined");
+    let (Some(first), Some(last)) = (segments.first(), segments.last()) else { return Err(gone()) };
     if segments.len() == 1 {
         return Ok((*first).clone());
     }
-    let (start, end) = (first.extent.ok_or_else(lost)?.start(), last.extent.ok_or_else(lost)?.end());
+    let (start, end) = (first.extent.ok_or_else(gone)?.start(), last.extent.ok_or_else(gone)?.end());
     let extent = Extent::new(start, end)?;
     let names: Vec<&str> = segments.iter().map(|segment| segment.key.preimage()).collect();
     let freshest = segments.iter().map(|segment| segment.freshness).min_by_key(|freshness| freshness.fresh_for);
     Ok(Segment {
         key: Key::new(names.join("\n")),
         extent: Some(extent),
-        sql: expand(query, extent, assembly.step).map_err(|_| lost())?,
-        freshness: freshest.ok_or_else(lost)?,
+        sql: expand(query, extent, assembly.step).map_err(|_| gone())?,
+        freshness: freshest.ok_or_else(gone)?,
         ..(*first).clone()
     })
 }

@@ -38,7 +38,8 @@ fn planned(query: &Query, changed: Option<&str>, now: &str) -> Result<Plan, Reas
     let descriptors: Descriptors = [table()].into_iter().collect();
     let analysis = analyse(&query.sql, &Catalog { descriptors: &descriptors, project: Some("p"), dataset: None });
     let changed = changed.map(at);
-    delta(query, &Context::default(), &analysis, &table(), &|_: Extent| changed, at(now))
+    let listing = Listing { at: at(now), changed: &|_| changed };
+    delta(query, &Context::default(), &analysis, &table(), listing, at(now))
 }
 
 fn extents(plan: &Plan) -> Vec<Extent> {
@@ -92,6 +93,17 @@ fn the_open_segment_lives_for_a_slot_and_keeps_its_name_while_rows_arrive() {
     let settled = today("2024-01-11T00:05:00Z", "2024-01-11T00:11:00Z");
     assert_ne!(settled.key, noon.key);
     assert_eq!(settled.judge(at("2024-01-11T00:10:30Z"), true, at("2024-02-20")), Verdict::Fresh, "for good");
+}
+
+#[test]
+fn a_partition_that_changed_just_before_it_was_listed_is_open() {
+    let plan = |changed| planned(&query(DAILY, "2024-01-03", "2024-01-04", "5m"), Some(changed), NOW).unwrap();
+    let unsure = &plan("2024-01-10T11:59:30Z").segments[0];
+    assert_eq!((unsure.settling, unsure.freshness.fresh_for), (None, Duration::from_secs(75)));
+    assert_eq!(unsure.judge(at("2024-01-10T11:00:00Z"), false, at(NOW)), Verdict::Expired);
+    let sure = &plan("2024-01-10T11:59:00Z").segments[0];
+    assert_eq!(sure.judge(at("2024-01-10T11:00:00Z"), false, at(NOW)), Verdict::Fresh);
+    assert_ne!(sure.key, unsure.key);
 }
 
 #[test]
