@@ -272,9 +272,10 @@ impl Engine {
                 metrics.requests.with_label_values(&labels).inc();
                 metrics.staleness.with_label_values(&[door.as_str()]).observe(provenance.age_s);
                 if provenance.bytes_saved > 0 {
-                    let cause = match provenance.status {
-                        Status::Joined => "coalesced",
-                        Status::Stale => "stale",
+                    let cause = match (provenance.status, provenance.mode) {
+                        (Status::Joined, _) => "coalesced",
+                        (Status::Stale, _) => "stale",
+                        (_, Mode::Delta | Mode::Rows) => "delta",
                         _ => "fresh",
                     };
                     metrics.bytes_saved.with_label_values(&[cause]).inc_by(provenance.bytes_saved);
