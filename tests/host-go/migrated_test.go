@@ -42,7 +42,7 @@ var outcomes = map[string]string{
 	"grafana7-doitintl.json: variable experiment":             "table: normandy_slug",
 	"library-panel.json: Daily actives, A":                    "timeseries-wide: time, value[branch]",
 	"objects.json: Enrollments, A":                            "timeseries-wide: time, value[branch]",
-	"objects.json: Enrollments, B":                            "timeseries-wide: time, value[label]",
+	"objects.json: Enrollments, B":                            "400: two rows have the time",
 	"objects.json: Mixed, A":                                  "table: n",
 	"objects.json: Mixed, B":                                  "for prometheus",
 	"objects.json: Mixed, C":                                  "for __expr__",

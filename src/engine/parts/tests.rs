@@ -197,6 +197,26 @@ async fn columns_that_changed_between_segments_make_an_answer_whole() {
 }
 
 #[tokio::test]
+async fn a_date_column_is_cut_at_days_and_not_within_them() {
+    let place = Place::new();
+    let days = place.engine.answer(&Query::new("SELECT DATE(ts) AS day, n FROM `p.d.t`"), Door::Export).await.unwrap();
+    let rows = days.batches.concat().unwrap();
+    let id = TableId::new("p", "d", "dates");
+    let partitioning = Some(Partitioning { column: Some("day".into()), unit: PartitionUnit::Day });
+    place.source.create_table(TableSpec { id: id.clone(), schema: rows.schema(), partitioning }).unwrap();
+    place.source.append(&id, &rows).unwrap();
+    let sql = "SELECT $__timeGroup(day, $__interval) AS time, SUM(n) AS n FROM `p.d.dates` WHERE $__timeFilter(day) \
+        GROUP BY 1 ORDER BY 1 DESC";
+    let asked = |step: &str| query(sql, at("2024-01-05T06:00:00Z"), at("2024-01-12T18:00:00Z"), step);
+    let daily = place.ask(&asked("1d")).await;
+    assert_eq!((daily.provenance.mode, daily.batches.num_rows()), (Mode::Delta, 8), "whole days");
+    let expected = place.uncached(&asked("1d"), Extent::new(at("2024-01-05"), at("2024-01-13")).unwrap()).await;
+    assert_eq!(daily.batches.concat().unwrap(), expected.concat().unwrap());
+    let hourly = place.ask(&asked("1h")).await.provenance;
+    assert_eq!((hourly.mode, hourly.reason), (Mode::Whole, reason::STEP_SPLITS_COLUMN));
+}
+
+#[tokio::test]
 async fn raw_rows_are_those_of_exactly_the_asked_range() {
     let place = Place::new();
     let now = place.clock.now();
