@@ -91,8 +91,8 @@ pub(crate) struct Cannot {
     /// Which questions about them.
     #[serde(default)]
     pub(crate) what: Questions,
-    /// What the difference says, in part: an error of another cause is no exception.
-    pub(crate) shows: String,
+    /// What the difference says, in part: one of these; an error of another cause is no exception.
+    pub(crate) shows: Vec<String>,
     /// Why.
     pub(crate) why: String,
 }
