@@ -8,6 +8,7 @@ mod cell;
 mod dataset;
 mod google_type;
 mod implementations;
+mod migrated;
 mod suite;
 mod tables;
 
