@@ -147,9 +147,9 @@ impl Engine {
         let plan = self.plan(query, Asking::Jobs, now).await?;
         let in_parts = plan.assembly.is_some();
         match self.carry_out(query, plan, planned, now).await {
-            // Columns that changed between segments, or rows where none should be: whole is always right.
-            Err(error) if in_parts && error.kind() == Kind::Internal => {
-                tracing::error!(?error, "an answer in parts does not fit together; it is answered whole");
+            // Columns that changed between segments, or whole partitions that are too much: whole is always right.
+            Err(error) if in_parts && matches!(error.kind(), Kind::Internal | Kind::TooLarge | Kind::TooExpensive) => {
+                tracing::error!(?error, "an answer in parts fails; it is answered whole");
                 let whole = Plan { reason: reason::NOT_ASSEMBLED, ..self.whole_plan(query, now)? };
                 self.carry_out(query, whole, planned, now).await
             }

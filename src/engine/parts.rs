@@ -13,8 +13,8 @@ use weir_plan::columns::time_columns;
 use weir_plan::descriptor::History;
 use weir_plan::plan::delta::{Listing, delta, partition_ids};
 use weir_plan::{
-    Analysis, CacheMode, Dialect, Error, Extent, Mode, Plan, Query, Result, SourceDescriptor, TableId, TimeType,
-    Timestamp, analyse, plan,
+    Analysis, CacheMode, Dialect, Error, Extent, Mode, PartitionUnit, Plan, Query, Result, SourceDescriptor, TableId,
+    TimeType, Timestamp, analyse, plan,
 };
 
 use super::Engine;
@@ -105,8 +105,15 @@ impl Engine {
             reason::PARTITIONS_UNKNOWN
         })?;
         let unit = descriptor.segment_unit();
-        let youngest =
-            |extent: Extent| partition_ids(extent, unit).iter().filter_map(|id| changed.stamps.get(id)).max().copied();
+        let has_ids_of_the_unit = |id: &String| id.len() == id_length(unit) || id.starts_with("__");
+        if !changed.stamps.keys().all(has_ids_of_the_unit) {
+            return Err(reason::PARTITIONS_UNKNOWN);
+        }
+        let youngest = |extent: Extent| {
+            let ids = partition_ids(extent, unit);
+            let stamps: Vec<Timestamp> = ids.iter().filter_map(|id| changed.stamps.get(id)).copied().collect();
+            Some((stamps.iter().max().copied()?, stamps.len()))
+        };
         let listing = Listing { at: changed.at, changed: &youngest };
         delta(query, &self.context(), &known.analysis, descriptor, listing, now)
     }
@@ -203,6 +210,16 @@ fn descriptor(table: &Table) -> Option<SourceDescriptor> {
         history: History::Local,
         ..SourceDescriptor::new(table.id.clone())
     })
+}
+
+/// The length of a partition's id: `2024013112` and shorter.
+const fn id_length(unit: PartitionUnit) -> usize {
+    match unit {
+        PartitionUnit::Hour => 10,
+        PartitionUnit::Day => 8,
+        PartitionUnit::Month => 6,
+        PartitionUnit::Year => 4,
+    }
 }
 
 /// Reads a listing of partitions.

@@ -54,8 +54,9 @@ pub enum TimeOutput {
 pub struct Listing<'a> {
     /// When that was found out.
     pub at: Timestamp,
-    /// The youngest stamp of the partitions that a range reads; `None` where there are none.
-    pub changed: &'a dyn Fn(Extent) -> Option<Timestamp>,
+    /// The youngest stamp of the partitions that a range reads, and how many there are, so that one
+    /// that is gone shows too; `None` where there are none.
+    pub changed: &'a dyn Fn(Extent) -> Option<(Timestamp, usize)>,
 }
 
 /// A partition that changed this shortly before it was listed may have changed again under the same
@@ -82,7 +83,8 @@ pub fn delta(
                 BucketStep::Written(step) => step,
                 BucketStep::Suggested => at_least(query.step.ok_or(reason::ODD_MACRO)?, descriptor.grain),
             };
-            let range = step.align(range, now);
+            // Rows may lie in the future, as those of forecasts do.
+            let range = step.align(range, Timestamp::MAX);
             if let Some(reason) = delta.refusal(step, range) {
                 return Err(reason);
             }
@@ -135,13 +137,14 @@ impl Planner<'_> {
     fn segment(&self, extent: Extent) -> Result<Segment, Reason> {
         let slot = asked_slot(self.query)
             .map_or_else(|| open_slot(self.step), |micros| Duration::from_micros(micros.unsigned_abs()));
-        let changed = (self.listing.changed)(extent);
+        let listed = (self.listing.changed)(extent);
+        let changed = listed.map(|(youngest, _)| youngest);
         let settling = self.descriptor.settle(extent, slot, self.now, changed);
         let is_sure = changed.is_none_or(|changed| changed.plus(UNSURE) <= self.listing.at);
         let settling = (is_sure || settling.state == State::Open).then_some(settling);
         let state = settling.map_or(State::Open, |settling| settling.state);
         let (freshness, keep_for) = if state == State::Final {
-            (Freshness { fresh_for: SETTLED_FRESHNESS, stale_until: SETTLED_FRESHNESS }, SETTLED_LIFE)
+            (Freshness { fresh_for: SETTLED_FRESHNESS, stale_until: SETTLED_FRESHNESS }, self.settled_life())
         } else {
             let freshness = lifetime(i64::try_from(slot.as_micros()).unwrap_or(DAY));
             (self.limited(freshness), freshness.stale_until)
@@ -149,7 +152,7 @@ impl Planner<'_> {
         // The state of an open partition changes with every row, and is looked at too seldom.
         let stamp = match state {
             State::Open => serde_json::json!("open"),
-            _ => serde_json::json!(changed.map(Timestamp::micros)),
+            _ => serde_json::json!(listed.map(|(youngest, count)| (youngest.micros(), count))),
         };
         let sql = expand(self.query, extent, self.step)?;
         let preimage = preimage(
@@ -175,6 +178,12 @@ impl Planner<'_> {
             settling,
             keep_for,
         })
+    }
+
+    /// What one caller may see can change without a partition that changes.
+    fn settled_life(&self) -> Duration {
+        let is_scoped = !self.context.scope.0.is_empty() || !self.query.scope.0.is_empty();
+        if is_scoped { Duration::from_hours(1) } else { SETTLED_LIFE }
     }
 
     fn limited(&self, mut freshness: Freshness) -> Freshness {
