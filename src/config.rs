@@ -177,6 +177,25 @@ pub struct BigQueryConfig {
 }
 
 impl BigQueryConfig {
+    /// Settings for a local stand-in: no login, and every other setting at its default.
+    pub fn stand_in(project: impl Into<String>, endpoint: impl Into<String>) -> Self {
+        Self {
+            login: Login::Anonymous,
+            project: project.into(),
+            data_project: None,
+            location: None,
+            endpoint: Some(endpoint.into()),
+            storage_endpoint: None,
+            maximum_bytes_billed: None,
+            priority: Priority::Interactive,
+            storage_read_above_rows: None,
+            job_timeout: None,
+            deadline: None,
+            allowed_datasets: None,
+            price: Price::default(),
+        }
+    }
+
     /// Answers of more rows than this are read through the Storage Read API by default: a JSON page
     /// is decoded at about 1 µs a row, an Arrow read session costs two more round trips.
     pub const STORAGE_READ_ABOVE_ROWS: u64 = 50_000;

@@ -125,7 +125,7 @@ mod tests {
 
     use arrow::array::{ArrayRef, AsArray, Int64Array};
     use arrow::datatypes::Int64Type;
-    use weir_plan::{Kind, Price, Query, Timestamp};
+    use weir_plan::{Kind, Query, Timestamp};
 
     use crate::app::App;
     use crate::batches::samples::batches;
@@ -133,7 +133,6 @@ mod tests {
     use crate::clock::{Clock, ManualClock};
     use crate::config::{Login, Secret};
     use crate::engine::{Door, Status};
-    use crate::source::Priority;
     use crate::source::fake::{CallKind, FakeConfig, FakeServer, Gate, JobRule};
     use crate::source::scripted::Scripted;
 
@@ -157,21 +156,8 @@ mod tests {
         }
 
         async fn engine(&self, uid: &str, caller: &Caller) -> Result<Arc<Engine>> {
-            let config = BigQueryConfig {
-                login: Login::Forwarded,
-                project: "p".to_owned(),
-                data_project: None,
-                location: None,
-                endpoint: Some(self.fake.rest_url()),
-                storage_endpoint: None,
-                maximum_bytes_billed: None,
-                priority: Priority::Interactive,
-                storage_read_above_rows: None,
-                job_timeout: None,
-                deadline: None,
-                allowed_datasets: None,
-                price: Price::default(),
-            };
+            let stand_in = BigQueryConfig::stand_in("p", self.fake.rest_url());
+            let config = BigQueryConfig { login: Login::Forwarded, ..stand_in };
             self.app.instance(uid, 1, caller, || Ok(config)).await
         }
 

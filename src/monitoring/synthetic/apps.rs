@@ -2,29 +2,9 @@
 //!
 //! Names as in mozilla/bigquery-etl, `sql_generators/experiment_monitoring/templates/templating.yaml`.
 
-use super::draw::Draw;
+pub use weir_plan::descriptor::experiments::APPS;
 
-/// Applications in the order of the union view; each has a dataset `<app>_derived`.
-pub const APPS: [&str; 18] = [
-    "org_mozilla_firefox_beta",
-    "org_mozilla_fenix",
-    "org_mozilla_firefox",
-    "org_mozilla_ios_firefox",
-    "org_mozilla_ios_firefoxbeta",
-    "org_mozilla_ios_fennec",
-    "telemetry",
-    "firefox_desktop",
-    "org_mozilla_klar",
-    "org_mozilla_focus",
-    "org_mozilla_focus_nightly",
-    "org_mozilla_focus_beta",
-    "org_mozilla_ios_klar",
-    "org_mozilla_ios_focus",
-    "monitor_cirrus",
-    "accounts_cirrus",
-    "experimenter_cirrus",
-    "subscription_platform_backend_cirrus",
-];
+use super::draw::Draw;
 
 /// Position in [`APPS`].
 pub(super) type App = usize;

@@ -8,13 +8,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use serde::Deserialize;
 use tokio::time::Instant;
 use weir_plan::sql::{Lexeme, lexemes};
 use weir_plan::{Error, Kind, Result, TableId};
 
 use super::configuration::Defaults;
 use super::jobs::Jobs;
+use super::listing;
 use super::login::Whose;
 use crate::source::{Estimate, Job};
 
@@ -192,44 +192,11 @@ impl AllowedDatasets {
         if let Some((_, projects)) = kept.as_ref().filter(|(listed, _)| listed.elapsed() < LIFE) {
             return Ok(Arc::clone(projects));
         }
-        let projects = list(jobs).await.map_err(|error| error.context("cannot tell which projects may be read"))?;
-        let projects = Arc::new(projects);
+        let listed = listing::projects(&jobs.rest).await;
+        let listed = listed.map_err(|error| error.context("cannot tell which projects may be read"))?;
+        let projects: Arc<BTreeSet<String>> = Arc::new(listed.into_iter().map(|project| project.id).collect());
         *kept = Some((Instant::now(), Arc::clone(&projects)));
         Ok(projects)
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct ProjectList {
-    #[serde(default)]
-    projects: Vec<Project>,
-    next_page_token: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Project {
-    project_reference: ProjectReference,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct ProjectReference {
-    project_id: String,
-}
-
-/// The projects in which the login has a role.
-async fn list(jobs: &Jobs) -> Result<BTreeSet<String>> {
-    let mut projects = BTreeSet::new();
-    let mut page = Vec::new();
-    loop {
-        let list: ProjectList = jobs.rest.get(&["projects"], &page).await?;
-        projects.extend(list.projects.into_iter().map(|project| project.project_reference.project_id));
-        match list.next_page_token.filter(|token| !token.is_empty()) {
-            Some(token) => page = vec![("pageToken", token)],
-            None => return Ok(projects),
-        }
     }
 }
 

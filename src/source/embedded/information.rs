@@ -92,16 +92,8 @@ pub(super) fn rows(id: &TableId, snapshot: &Snapshot, now: Timestamp) -> Result<
     Ok(rows)
 }
 
-/// `20240131` and the like; `None` for a table without partitions.
+/// A partition's id; `None` for a table without partitions.
 fn partition_id(key: PartitionKey, unit: Option<PartitionUnit>) -> Option<String> {
-    let format = match unit? {
-        PartitionUnit::Hour => "%Y%m%d%H",
-        PartitionUnit::Day => "%Y%m%d",
-        PartitionUnit::Month => "%Y%m",
-        PartitionUnit::Year => "%Y",
-    };
-    Some(match key {
-        Some(start) => Timestamp::saturating(start).datetime().format(format).to_string(),
-        None => "__NULL__".to_owned(),
-    })
+    let unit = unit?;
+    Some(key.map_or_else(|| "__NULL__".to_owned(), |start| unit.id(Timestamp::saturating(start))))
 }

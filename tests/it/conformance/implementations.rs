@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use tokio::sync::{MutexGuard, OnceCell};
 use weir::clock::ManualClock;
-use weir::config::{BigQueryConfig, Login};
+use weir::config::BigQueryConfig;
 use weir::source::bigquery::BigQuery;
 use weir::source::fake::{CallKind, FakeConfig, FakeServer};
-use weir::source::{Listed, PartitionUnit, Partitioning, Priority, Project, Source};
-use weir_plan::{Kind, Price, TableId, Timestamp};
+use weir::source::{Listed, PartitionUnit, Partitioning, Project, Source};
+use weir_plan::{Kind, TableId, Timestamp};
 
 use super::dataset::{NOW, embedded, seed};
 use super::{google_type, suite, tables};
@@ -34,21 +34,8 @@ pub(crate) async fn seeded_emulator() -> MutexGuard<'static, Emulator> {
 
 /// The client's settings before a stand-in.
 pub(crate) fn config(rest_url: String, storage_url: String, storage_read_above_rows: Option<u64>) -> BigQueryConfig {
-    BigQueryConfig {
-        login: Login::Anonymous,
-        project: PROJECT.to_owned(),
-        data_project: None,
-        location: None,
-        endpoint: Some(rest_url),
-        storage_endpoint: Some(storage_url),
-        maximum_bytes_billed: None,
-        priority: Priority::Interactive,
-        storage_read_above_rows,
-        job_timeout: None,
-        price: Price::default(),
-        deadline: None,
-        allowed_datasets: None,
-    }
+    let storage_endpoint = Some(storage_url);
+    BigQueryConfig { storage_endpoint, storage_read_above_rows, ..BigQueryConfig::stand_in(PROJECT, rest_url) }
 }
 
 async fn client(rest_url: String, storage_url: String, storage_read_above_rows: Option<u64>) -> BigQuery {

@@ -12,7 +12,8 @@ use crate::query::TableId;
 /// Project of the list of experiments.
 pub const EXPERIMENTS_PROJECT: &str = "moz-fx-data-experiments";
 
-/// Applications that count enrollment events, each in a dataset `<app>_derived`.
+/// Applications that count enrollment events, each in a dataset `<app>_derived`, in the order of the
+/// union view.
 pub const APPS: [&str; 18] = [
     "org_mozilla_firefox_beta",
     "org_mozilla_fenix",

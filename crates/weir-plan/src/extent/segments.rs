@@ -31,6 +31,18 @@ impl PartitionUnit {
         }
     }
 
+    /// The id of the partition that begins at `start`: `20240131` and the like.
+    /// Source: <https://cloud.google.com/bigquery/docs/managing-partitioned-tables#partition_id>.
+    pub fn id(self, start: Timestamp) -> String {
+        let format = match self {
+            Self::Hour => "%Y%m%d%H",
+            Self::Day => "%Y%m%d",
+            Self::Month => "%Y%m",
+            Self::Year => "%Y",
+        };
+        start.datetime().format(format).to_string()
+    }
+
     /// The whole partitions that hold `extent`.
     pub fn cover(self, extent: Extent) -> Extent {
         Extent { start: self.step().floor(extent.start), end: self.step().ceil(extent.end) }

@@ -9,10 +9,8 @@ use axum::response::Response;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
-use weir_plan::Price;
 
-use crate::config::{BigQueryConfig, Login};
-use crate::source::Priority;
+use crate::config::BigQueryConfig;
 use crate::source::bigquery::BigQuery;
 
 /// What reached the server.
@@ -133,21 +131,7 @@ impl Server {
 
 /// A client's settings before a server.
 pub(super) fn config(endpoint: String) -> BigQueryConfig {
-    BigQueryConfig {
-        login: Login::Anonymous,
-        project: "p".to_owned(),
-        data_project: None,
-        location: None,
-        endpoint: Some(endpoint),
-        storage_endpoint: None,
-        maximum_bytes_billed: None,
-        priority: Priority::Interactive,
-        storage_read_above_rows: None,
-        job_timeout: None,
-        deadline: None,
-        allowed_datasets: None,
-        price: Price::default(),
-    }
+    BigQueryConfig::stand_in("p", endpoint)
 }
 
 async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response {
