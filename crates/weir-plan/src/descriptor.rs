@@ -1,5 +1,5 @@
 //! What is known of a source besides its schema: which column is its time, how it is pruned, when
-//! its rows are settled. From configuration, or ready-made for Mozilla's tables.
+//! its rows are settled. Found out by whoever asks, or ready-made for Mozilla's tables.
 //!
 //! It reads no tables: generations and `now` are told.
 
@@ -17,6 +17,7 @@ use crate::extent::{DAY, Extent, HOUR, PartitionUnit, Step, Timestamp};
 use crate::query::TableId;
 pub use crate::target::TimeType;
 
+pub(crate) use settle::stale_cap;
 pub use settle::{OPEN_SLOT, Regime, Settling, State, Verdict, open_slot, stays_on_its_day};
 
 /// A table or view and what may be assumed of its rows.
@@ -169,8 +170,11 @@ pub enum Side {
     Daily,
 }
 
+/// How long after their time rows may still arrive, where nobody says otherwise.
+pub const DEFAULT_LAG: Duration = Duration::from_mins(10);
+
 fn default_lag() -> Duration {
-    Duration::from_mins(10)
+    DEFAULT_LAG
 }
 
 fn default_grace() -> Duration {

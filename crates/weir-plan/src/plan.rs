@@ -13,9 +13,9 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use self::delta::Assembly;
-use crate::descriptor::{Settling, Verdict};
+use crate::descriptor::{DEFAULT_LAG, OPEN_SLOT, Settling, Verdict, open_slot, stale_cap};
 use crate::error::{Error, Result};
-use crate::extent::{DAY, Extent, MINUTE, SECOND, Timestamp};
+use crate::extent::{DAY, Extent, MINUTE, Step, Timestamp};
 use crate::macros::{self, Expansion};
 use crate::query::{CacheMode, Query, Scope};
 use crate::sql;
@@ -172,15 +172,9 @@ pub struct Context {
     pub maximum_bytes_billed: Option<u64>,
 }
 
-/// Rows may still arrive for this long after their time; a range that ends later is open.
-const INGEST_LAG: i64 = 10 * MINUTE;
-
-/// The least and the greatest length of an open slot.
-const OPEN_SLOT: (i64, i64) = (15 * SECOND, 5 * MINUTE);
-
 /// The longest life of a whole answer about the past: it may still be corrected (late rows,
 /// backfills), and without a descriptor nobody says so.
-const LONGEST: i64 = 60 * MINUTE;
+const LONGEST: Duration = Duration::from_hours(1);
 
 /// Plans a query as of `now`.
 ///
@@ -204,14 +198,15 @@ pub fn plan(query: &Query, context: &Context, now: Timestamp) -> Result<Plan> {
             assembly: None,
         });
     }
-    let slot = open_slot(query);
-    let extent = query.range.map(|range| range.floor(slot));
+    let slot = slot(query, query.step.unwrap_or(Step::Micros(MINUTE)));
+    let micros = i64::try_from(slot.as_micros()).unwrap_or(DAY);
+    let extent = query.range.map(|range| range.floor(micros));
     let expansion = macros::expand(&query.sql, extent, query.step, &query.target)?;
     let volatile = sql::volatile_function(&query.sql);
     let (reason, mut freshness) = match (volatile, extent.filter(|_| expansion.uses_range)) {
         (Some(_), _) => ("volatile_function", shortest()),
         (None, Some(extent)) => ("whole_range", by_age(extent.end(), slot, now)),
-        (None, None) => ("no_range", lifetime(asked_slot(query).unwrap_or(MINUTE))),
+        (None, None) => ("no_range", lifetime(asked_slot(query).unwrap_or(Duration::from_mins(1)))),
     };
     let keep_for = freshness.stale_until;
     if let Some(max_stale) = query.cache.max_stale {
@@ -226,39 +221,37 @@ pub fn plan(query: &Query, context: &Context, now: Timestamp) -> Result<Plan> {
     })
 }
 
-/// The slot of an open range: what the caller asks for, else a quarter of the step, between 15
-/// seconds and 5 minutes.
-fn open_slot(query: &Query) -> i64 {
-    let step = query.step.map_or(MINUTE, |step| step.millis().saturating_mul(1000));
-    asked_slot(query).unwrap_or((step / 4).clamp(OPEN_SLOT.0, OPEN_SLOT.1))
+/// The slot of an open range: what the caller asks for, else that of the step.
+fn slot(query: &Query, step: Step) -> Duration {
+    asked_slot(query).unwrap_or_else(|| open_slot(step))
 }
 
-/// The slot that the caller asks for, where it asks for one.
-fn asked_slot(query: &Query) -> Option<i64> {
+/// The slot that the caller asks for, in whole microseconds, where it asks for one.
+fn asked_slot(query: &Query) -> Option<Duration> {
     let micros = i64::try_from(query.cache.fresh_for?.as_micros()).ok()?;
-    (1..=DAY).contains(&micros).then_some(micros)
+    (1..=DAY).contains(&micros).then(|| Duration::from_micros(micros.unsigned_abs()))
 }
 
 /// An open range lives for its slot; a past one for about a tenth of its age, at most an hour. The
 /// lifetime is a rung of a ladder, so that job ids made of it do not change from moment to moment.
-fn by_age(end: Timestamp, slot: i64, now: Timestamp) -> Freshness {
-    const LADDER: [i64; 5] = [LONGEST, 30 * MINUTE, 15 * MINUTE, 5 * MINUTE, MINUTE];
-    let age = now.micros().saturating_sub(end.micros());
-    if age < INGEST_LAG {
+fn by_age(end: Timestamp, slot: Duration, now: Timestamp) -> Freshness {
+    const LOWEST: Duration = Duration::from_mins(1);
+    const LADDER: [Duration; 5] =
+        [LONGEST, Duration::from_mins(30), Duration::from_mins(15), Duration::from_mins(5), LOWEST];
+    let age = now.since(end);
+    if age < DEFAULT_LAG {
         return lifetime(slot);
     }
-    lifetime(LADDER.into_iter().find(|rung| *rung <= age / 10).unwrap_or(MINUTE))
+    lifetime(LADDER.into_iter().find(|rung| *rung <= age / 10).unwrap_or(LOWEST))
 }
 
 fn shortest() -> Freshness {
     lifetime(OPEN_SLOT.0)
 }
 
-/// Fresh for `micros`, then stale for ten times as long, within one minute and one hour.
-fn lifetime(micros: i64) -> Freshness {
-    let duration = |micros: i64| Duration::from_micros(micros.try_into().unwrap_or(0));
-    let stale = micros.saturating_mul(10).clamp(MINUTE, LONGEST);
-    Freshness { fresh_for: duration(micros), stale_until: duration(micros.saturating_add(stale)) }
+/// Fresh for `fresh_for`, then stale for a while.
+fn lifetime(fresh_for: Duration) -> Freshness {
+    Freshness { fresh_for, stale_until: fresh_for + stale_cap(fresh_for) }
 }
 
 fn segment(

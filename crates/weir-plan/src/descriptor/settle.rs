@@ -4,10 +4,9 @@
 use std::time::Duration;
 
 use super::{Comparison, DAY, Extent, Flip, HOUR, SourceDescriptor, Step, Timestamp};
-use crate::extent::{MINUTE, SECOND};
 
-/// The least and the greatest length of an open slot, in microseconds.
-pub const OPEN_SLOT: (i64, i64) = (15 * SECOND, 5 * MINUTE);
+/// The least and the greatest length of an open slot.
+pub const OPEN_SLOT: (Duration, Duration) = (Duration::from_secs(15), Duration::from_mins(5));
 
 /// How long after it closed a live segment is looked at once more, for rows later than the lag.
 const DRIFT_CHECK: Duration = Duration::from_hours(1);
@@ -17,8 +16,8 @@ const PENDING: Duration = Duration::from_mins(5);
 
 /// The slot of open segments: a quarter of the step, between 15 seconds and 5 minutes.
 pub fn open_slot(step: Step) -> Duration {
-    let micros = step.millis().saturating_mul(1000) / 4;
-    Duration::from_micros(micros.clamp(OPEN_SLOT.0, OPEN_SLOT.1).unsigned_abs())
+    let quarter = step.millis().saturating_mul(1000) / 4;
+    Duration::from_micros(quarter.unsigned_abs()).clamp(OPEN_SLOT.0, OPEN_SLOT.1)
 }
 
 /// Whether what a job answered may be stored: it began on the UTC date it was planned for, so that
@@ -188,7 +187,7 @@ impl SourceDescriptor {
 }
 
 /// How long after its slot an open answer may be served stale.
-fn stale_cap(slot: Duration) -> Duration {
+pub(crate) fn stale_cap(slot: Duration) -> Duration {
     slot.saturating_mul(10).clamp(Duration::from_mins(1), Duration::from_micros(HOUR.unsigned_abs()))
 }
 
@@ -198,7 +197,7 @@ mod tests {
 
     use super::super::History;
     use super::*;
-    use crate::extent::{PartitionUnit, segments};
+    use crate::extent::{MINUTE, PartitionUnit, segments};
     use crate::query::TableId;
 
     fn at(text: &str) -> Timestamp {

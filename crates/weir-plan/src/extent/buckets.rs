@@ -53,10 +53,17 @@ impl Step {
     /// # Errors
     /// Those of [`Step::suggested`].
     pub fn suggested_for(millis: i64, grain: Duration) -> Result<Self> {
-        let step = Self::suggested(millis)?;
+        Self::suggested(millis)?.at_least(grain)
+    }
+
+    /// This step, or the first suggested one that is no shorter than `grain`.
+    ///
+    /// # Errors
+    /// Those of [`Step::suggested`].
+    pub fn at_least(self, grain: Duration) -> Result<Self> {
         let grain = micros_of(grain);
-        let shorter = matches!(step, Self::Micros(micros) if micros < grain);
-        if shorter { Self::suggested(grain.saturating_add(999) / 1000) } else { Ok(step) }
+        let shorter = matches!(self, Self::Micros(micros) if micros < grain);
+        if shorter { Self::suggested(grain.saturating_add(999) / 1000) } else { Ok(self) }
     }
 
     /// Whether every bucket start is a multiple of `unit` µs counted from the epoch.

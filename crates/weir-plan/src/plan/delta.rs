@@ -7,14 +7,14 @@
 use std::time::Duration;
 
 use crate::analysis::{BucketStep, OrderKey, Reason, reason, verify};
-use crate::descriptor::{SourceDescriptor, State, TimeType, open_slot};
-use crate::error::Result;
-use crate::extent::{DAY, Extent, PartitionUnit, Step, Timestamp, segments};
+use crate::descriptor::{SourceDescriptor, State, TimeType};
+use crate::error::{Error, Result};
+use crate::extent::{Extent, PartitionUnit, Step, Timestamp, segments};
 use crate::macros;
 use crate::query::Query;
 use crate::{Analysis, analysis};
 
-use super::{Context, Freshness, Key, Mode, Plan, Segment, asked_slot, lifetime, preimage};
+use super::{Context, Freshness, Key, Mode, Plan, Segment, lifetime, preimage, slot};
 
 /// The most segments of an answer: two years of days, a month of hours.
 const MOST_SEGMENTS: usize = 750;
@@ -81,7 +81,10 @@ pub fn delta(
         analysis::Mode::Delta(delta) if delta.statics.is_empty() => {
             let step = match delta.step {
                 BucketStep::Written(step) => step,
-                BucketStep::Suggested => at_least(query.step.ok_or(reason::ODD_MACRO)?, descriptor.grain),
+                BucketStep::Suggested => {
+                    let given = query.step.ok_or(reason::ODD_MACRO)?;
+                    given.at_least(descriptor.grain).map_err(|_| reason::ODD_MACRO)?
+                }
             };
             // Rows may lie in the future, as those of forecasts do.
             let range = step.align(range, Timestamp::MAX);
@@ -117,12 +120,6 @@ pub fn delta(
     Ok(Plan { mode, reason: analysis.reason, segments, assembly: Some(assembly) })
 }
 
-/// The step as it was given, or the first one that snaps to the source's own buckets.
-fn at_least(step: Step, grain: Duration) -> Step {
-    let grain_millis = i64::try_from(grain.as_millis()).unwrap_or(i64::MAX);
-    if step.millis() >= grain_millis { step } else { Step::suggested(grain_millis).unwrap_or(step) }
-}
-
 struct Planner<'a> {
     query: &'a Query,
     context: &'a Context,
@@ -135,8 +132,7 @@ struct Planner<'a> {
 
 impl Planner<'_> {
     fn segment(&self, extent: Extent) -> Result<Segment, Reason> {
-        let slot = asked_slot(self.query)
-            .map_or_else(|| open_slot(self.step), |micros| Duration::from_micros(micros.unsigned_abs()));
+        let slot = slot(self.query, self.step);
         let listed = (self.listing.changed)(extent);
         let changed = listed.map(|(youngest, _)| youngest);
         let settling = self.descriptor.settle(extent, slot, self.now, changed);
@@ -146,7 +142,7 @@ impl Planner<'_> {
         let (freshness, keep_for) = if state == State::Final {
             (Freshness { fresh_for: SETTLED_FRESHNESS, stale_until: SETTLED_FRESHNESS }, self.settled_life())
         } else {
-            let freshness = lifetime(i64::try_from(slot.as_micros()).unwrap_or(DAY));
+            let freshness = lifetime(slot);
             (self.limited(freshness), freshness.stale_until)
         };
         // The state of an open partition changes with every row, and is looked at too seldom.
@@ -200,18 +196,35 @@ fn expand(query: &Query, extent: Extent, step: Step) -> Result<String, Reason> {
         .map_err(|_| reason::NOT_EXPANDED)
 }
 
+/// The SQL of one job for all of a plan's segments.
+///
+/// # Errors
+/// As [`joined`].
+pub fn sql(query: &Query, assembly: &Assembly, segments: &[Segment]) -> Result<String> {
+    let extent = hull(segments.first(), segments.last())?;
+    expand(query, extent, assembly.step).map_err(|_| gone())
+}
+
+fn hull(first: Option<&Segment>, last: Option<&Segment>) -> Result<Extent> {
+    let bounds = first.and_then(|first| first.extent).zip(last.and_then(|last| last.extent));
+    let (first, last) = bounds.ok_or_else(gone)?;
+    Extent::new(first.start(), last.end())
+}
+
+fn gone() -> Error {
+    Error::internal("segments of a plan cannot be joined")
+}
+
 /// One job for neighbouring segments, in order: a segment of their hull.
 ///
 /// # Errors
 /// `Internal` where there are none or they do not expand, which the plan has tried.
 pub fn joined(query: &Query, assembly: &Assembly, segments: &[&Segment]) -> Result<Segment> {
-    let gone = || crate::Error::internal("segments of a plan cannot be joined");
-    let (Some(first), Some(last)) = (segments.first(), segments.last()) else { return Err(gone()) };
-    if segments.len() == 1 {
-        return Ok((*first).clone());
+    if let [only] = segments {
+        return Ok((*only).clone());
     }
-    let (start, end) = (first.extent.ok_or_else(gone)?.start(), last.extent.ok_or_else(gone)?.end());
-    let extent = Extent::new(start, end)?;
+    let first = *segments.first().ok_or_else(gone)?;
+    let extent = hull(Some(first), segments.last().copied())?;
     let names: Vec<&str> = segments.iter().map(|segment| segment.key.preimage()).collect();
     let freshest = segments.iter().map(|segment| segment.freshness).min_by_key(|freshness| freshness.fresh_for);
     Ok(Segment {
@@ -219,24 +232,13 @@ pub fn joined(query: &Query, assembly: &Assembly, segments: &[&Segment]) -> Resu
         extent: Some(extent),
         sql: expand(query, extent, assembly.step).map_err(|_| gone())?,
         freshness: freshest.ok_or_else(gone)?,
-        ..(*first).clone()
+        ..first.clone()
     })
 }
 
-/// The partition ids of `INFORMATION_SCHEMA.PARTITIONS` that `extent` reads.
-/// Source: <https://cloud.google.com/bigquery/docs/managing-partitioned-tables#partition_id>.
+/// The ids of the partitions that `extent` reads.
 pub fn partition_ids(extent: Extent, unit: PartitionUnit) -> Vec<String> {
-    let format = match unit {
-        PartitionUnit::Hour => "%Y%m%d%H",
-        PartitionUnit::Day => "%Y%m%d",
-        PartitionUnit::Month => "%Y%m",
-        PartitionUnit::Year => "%Y",
-    };
-    let cover = unit.cover(extent);
-    segments(cover, unit.step(), unit)
-        .into_iter()
-        .map(|partition| partition.start().datetime().format(format).to_string())
-        .collect()
+    segments(unit.cover(extent), unit.step(), unit).into_iter().map(|partition| unit.id(partition.start())).collect()
 }
 
 #[cfg(test)]

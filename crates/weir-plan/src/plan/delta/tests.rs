@@ -107,6 +107,15 @@ fn a_partition_that_changed_just_before_it_was_listed_is_open() {
 }
 
 #[test]
+fn what_one_caller_may_see_is_kept_for_an_hour() {
+    let mut scoped = query(DAILY, "2024-01-03", "2024-01-04", "5m");
+    let kept = |query: &Query| planned(query, Some("2024-01-05"), NOW).unwrap().segments[0].keep_for;
+    assert_eq!(kept(&scoped), SETTLED_LIFE);
+    scoped.scope.0 = "user:1".into();
+    assert_eq!(kept(&scoped), Duration::from_hours(1));
+}
+
+#[test]
 fn an_alert_takes_nothing_stale() {
     let mut alert = query(DAILY, "2024-01-10", "2024-01-11", "5m");
     alert.cache.max_stale = Some(Duration::ZERO);
