@@ -27,14 +27,14 @@ use futures::future::try_join_all;
 use parking_lot::Mutex;
 use weir_plan::analysis::reason;
 use weir_plan::descriptor::Verdict;
-use weir_plan::plan::delta::{Assembly, joined};
+use weir_plan::plan::delta::{self, Assembly};
 use weir_plan::{Error, Key, Kind, Mode, Plan, Price, Query, Result, Scope, Segment, Timestamp};
 
 use self::parts::Asking;
 use crate::batches::Batches;
 use crate::cache::{Store, Stored};
 use crate::clock::Clock;
-use crate::flight::Flights;
+use crate::flight::{Flights, Landed};
 use crate::metrics::Metrics;
 use crate::source::{Priority, Source};
 
@@ -87,6 +87,18 @@ const CONTENT_LIFE: Duration = Duration::from_hours(1);
 struct Piece {
     stored: Arc<Stored>,
     status: Status,
+}
+
+impl Piece {
+    /// The piece that a fetch brought.
+    fn landed(landed: Landed<Arc<Stored>>, query: &Query) -> Result<Self> {
+        let status = match (landed.joined, query.cache.skip_read) {
+            (true, _) => Status::Joined,
+            (false, true) => Status::Bypass,
+            (false, false) => Status::Miss,
+        };
+        Ok(Self { stored: landed.result?, status })
+    }
 }
 
 impl Engine {
@@ -182,7 +194,7 @@ impl Engine {
             ([only], None) => only.stored.content_id,
             (_, assembly) => self.content_of(&pieces, assembly.as_ref(), now),
         };
-        let executed_sql = text(query, &plan).into();
+        let executed_sql = text(query, &plan)?.into();
         Ok(Answer { batches, provenance, executed_sql, content_id, lifetime, step: query.step })
     }
 
@@ -203,26 +215,27 @@ impl Engine {
             let stored = self.fetch_past_the_store(query, segment, now).await?;
             return Ok(Piece { stored, status: Status::Bypass });
         }
-        if !query.cache.skip_read {
-            match self.found(segment, now) {
-                Some((stored, Status::Stale)) => {
-                    self.refresh(query, segment);
-                    return Ok(Piece { stored, status: Status::Stale });
-                }
-                Some((stored, status)) => return Ok(Piece { stored, status }),
-                None => {}
-            }
-            if let Some(error) = self.shared.store.failure(&segment.key, now) {
-                return Err(error);
-            }
+        if let Some(piece) = self.look(query, segment, now)? {
+            return Ok(piece);
         }
-        let landed = self.fetch(query, segment).await;
-        let status = match (landed.joined, query.cache.skip_read) {
-            (true, _) => Status::Joined,
-            (false, true) => Status::Bypass,
-            (false, false) => Status::Miss,
+        Piece::landed(self.fetch(query, segment).await, query)
+    }
+
+    /// What the store has for a segment; a stale answer is refreshed behind its caller.
+    ///
+    /// # Errors
+    /// A failure that is remembered.
+    fn look(self: &Arc<Self>, query: &Query, segment: &Segment, now: Timestamp) -> Result<Option<Piece>> {
+        if query.cache.skip_read {
+            return Ok(None);
+        }
+        let Some((stored, status)) = self.found(segment, now) else {
+            return self.shared.store.failure(&segment.key, now).map_or(Ok(None), Err);
         };
-        Ok(Piece { stored: landed.result?, status })
+        if status == Status::Stale {
+            self.refresh(query, segment);
+        }
+        Ok(Some(Piece { stored, status }))
     }
 
     /// The stored segment, if it may still be served at `now`.
@@ -287,11 +300,10 @@ impl Engine {
 }
 
 /// The SQL of an answer: that of one job for all of it.
-fn text(query: &Query, plan: &Plan) -> String {
-    let all: Vec<&Segment> = plan.segments.iter().collect();
-    match plan.assembly.as_ref().map(|assembly| joined(query, assembly, &all)) {
-        Some(Ok(job)) => job.sql,
-        _ => all.iter().map(|segment| segment.sql.as_str()).collect::<Vec<_>>().join(";\n"),
+fn text(query: &Query, plan: &Plan) -> Result<String> {
+    match (&plan.assembly, &*plan.segments) {
+        (Some(assembly), segments) => delta::sql(query, assembly, segments),
+        (None, segments) => Ok(segments.iter().map(|segment| segment.sql.as_str()).collect::<Vec<_>>().join(";\n")),
     }
 }
 

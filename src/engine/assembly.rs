@@ -7,7 +7,7 @@ use futures::future::BoxFuture;
 use weir_plan::plan::delta::{Assembly, TimeOutput, joined};
 use weir_plan::{Error, Extent, Key, Plan, Query, Result, Segment, Timestamp};
 
-use super::{Engine, Piece, Status};
+use super::{Engine, Piece};
 use crate::batches::{Batches, SortKey};
 use crate::cache::Stored;
 use crate::flight::Departure;
@@ -22,23 +22,9 @@ impl Engine {
         assembly: &Assembly,
         now: Timestamp,
     ) -> Result<Vec<Piece>> {
-        let mut pieces: Vec<Option<Piece>> = plan.segments.iter().map(|_| None).collect();
-        if !query.cache.skip_read {
-            for (piece, segment) in pieces.iter_mut().zip(&plan.segments) {
-                let Some((stored, status)) = self.found(segment, now) else { continue };
-                if status == Status::Stale {
-                    self.refresh(query, segment);
-                }
-                *piece = Some(Piece { stored, status });
-            }
-        }
+        let looked = plan.segments.iter().map(|segment| self.look(query, segment, now));
+        let mut pieces: Vec<Option<Piece>> = looked.collect::<Result<_>>()?;
         let missing: Vec<usize> = (0..pieces.len()).filter(|place| pieces[*place].is_none()).collect();
-        for place in &missing {
-            let failure = self.shared.store.failure(&plan.segments[*place].key, now);
-            if let Some(error) = failure.filter(|_| !query.cache.skip_read) {
-                return Err(error);
-            }
-        }
         let keys: Vec<Key> = missing.iter().map(|place| plan.segments[*place].key.clone()).collect();
         let start = |unclaimed: Vec<usize>| {
             let segment = |place: &usize| &plan.segments[missing[*place]];
@@ -54,18 +40,13 @@ impl Engine {
         };
         let landed = if keys.is_empty() { vec![] } else { self.shared.flights.join_all(&keys, start).await };
         for (place, landed) in missing.into_iter().zip(landed) {
-            let status = match (landed.joined, query.cache.skip_read) {
-                (true, _) => Status::Joined,
-                (false, true) => Status::Bypass,
-                (false, false) => Status::Miss,
-            };
-            pieces[place] = Some(Piece { stored: landed.result?, status });
+            pieces[place] = Some(Piece::landed(landed, query)?);
         }
         pieces.into_iter().map(|piece| piece.ok_or_else(|| Error::internal("a segment was lost"))).collect()
     }
 
     /// Runs one job for neighbouring segments and keeps each by itself.
-    fn fetch_parts(
+    pub(super) fn fetch_parts(
         self: Arc<Self>,
         query: Query,
         assembly: Assembly,
@@ -73,6 +54,9 @@ impl Engine {
     ) -> BoxFuture<'static, Result<Vec<Arc<Stored>>>> {
         async move {
             let now = self.shared.clock.now();
+            if let Some(stored) = self.landed_before(&query, &segments, now) {
+                return Ok(stored);
+            }
             let all: Vec<&Segment> = segments.iter().collect();
             let job = joined(&query, &assembly, &all)?;
             let stored = match self.run(&query, &job, now, query.cache.skip_read).await {

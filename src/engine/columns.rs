@@ -20,13 +20,13 @@ use crate::source::Table;
 const LIFETIME: Duration = Duration::from_hours(1);
 
 /// How long a failed lookup is not tried again.
-const FAILURE_LIFETIME: Duration = Duration::from_mins(1);
+pub(super) const FAILURE_LIFETIME: Duration = Duration::from_mins(1);
 
 /// How long a query waits for a schema.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Texts and tables that are known at a time: more than a Grafana has panels, a few MB of texts.
-const CAPACITY: usize = 1024;
+pub(super) const CAPACITY: usize = 1024;
 
 type Types = BTreeMap<String, TimeType>;
 
@@ -77,11 +77,7 @@ impl Engine {
     }
 
     async fn look_up(&self, query: &Query, text: &Text, now: Timestamp) -> Types {
-        let project = &self.source.identity().project;
-        let columns = time_columns(&query.sql, &query.target, query.default_dataset.as_deref(), project);
-        let tables: BTreeSet<&TableId> = columns.iter().flat_map(of_tables).collect();
-        let schemas = tables.into_iter().map(|table| async move { (table, self.described(query, table, now).await) });
-        let schemas: HashMap<&TableId, Option<Arc<Table>>> = join_all(schemas).await.into_iter().collect();
+        let (columns, schemas) = self.time_tables(query, now).await;
         if schemas.values().any(Option::is_none) {
             self.columns.texts.forget(text, now.plus(FAILURE_LIFETIME));
         }
@@ -90,8 +86,25 @@ impl Engine {
         types
     }
 
+    /// The columns in a query's time macros, and the tables that may have them, described where that
+    /// is to be had.
+    pub(super) async fn time_tables(
+        &self,
+        query: &Query,
+        now: Timestamp,
+    ) -> (Vec<TimeColumn>, HashMap<TableId, Option<Arc<Table>>>) {
+        let project = &self.source.identity().project;
+        let columns = time_columns(&query.sql, &query.target, query.default_dataset.as_deref(), project);
+        let tables: BTreeSet<&TableId> =
+            columns.iter().flat_map(|column| &column.candidates).map(|(table, _)| table).collect();
+        let described =
+            tables.into_iter().map(|table| async move { (table.clone(), self.described(query, table, now).await) });
+        let described = join_all(described).await.into_iter().collect();
+        (columns, described)
+    }
+
     /// The description of a table, `None` where there is none to be had.
-    pub(super) async fn described(&self, query: &Query, table: &TableId, now: Timestamp) -> Option<Arc<Table>> {
+    async fn described(&self, query: &Query, table: &TableId, now: Timestamp) -> Option<Arc<Table>> {
         let key = (query.scope.clone(), table.clone());
         let known = self.columns.tables.slot(&key, now);
         let look_up = async || {
@@ -113,10 +126,6 @@ fn knows_its_column(query: &Query) -> bool {
     target.dialect == Dialect::Doitintl && target.time_column.is_some() && !target.column_types.is_empty()
 }
 
-fn of_tables(column: &TimeColumn) -> impl Iterator<Item = &TableId> {
-    column.candidates.iter().map(|(table, _)| table)
-}
-
 /// The type of a column by its path, names in any case.
 fn time_type(schema: &Schema, path: &[String]) -> Option<TimeType> {
     let mut fields = schema.fields();
@@ -130,7 +139,12 @@ fn time_type(schema: &Schema, path: &[String]) -> Option<TimeType> {
         let DataType::Struct(inner) = parent.data_type() else { return None };
         fields = inner;
     }
-    match find(fields, last)?.data_type() {
+    type_of_time(find(fields, last)?.data_type())
+}
+
+/// Which type of time a column's type is, if it is one.
+pub(super) fn type_of_time(data_type: &DataType) -> Option<TimeType> {
+    match data_type {
         DataType::Timestamp(_, Some(_)) => Some(TimeType::Timestamp),
         DataType::Timestamp(_, None) => Some(TimeType::Datetime),
         DataType::Date32 => Some(TimeType::Date),

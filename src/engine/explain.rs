@@ -77,7 +77,7 @@ impl Engine {
         let query = &*self.typed(query).await;
         let now = self.shared.clock.now();
         let plan = self.plan(query, Asking::Nothing, now).await?;
-        Ok(Checked { sql: text(query, &plan), outcome: self.explain_plan(query, &plan, now).await })
+        Ok(Checked { sql: text(query, &plan)?, outcome: self.explain_plan(query, &plan, now).await })
     }
 
     async fn explain_plan(&self, query: &Query, plan: &Plan, now: Timestamp) -> Result<Explanation> {

@@ -75,9 +75,8 @@ impl Engine {
 
     async fn fetch_and_keep(&self, query: &Query, segment: &Segment) -> Result<Arc<Stored>> {
         let now = self.shared.clock.now();
-        // The flight before this one may have landed between our look and our start.
-        if let Some((stored, Status::Hit)) = self.found(segment, now).filter(|_| !query.cache.skip_read) {
-            return Ok(stored);
+        if let Some(stored) = self.landed_before(query, std::slice::from_ref(segment), now) {
+            return stored.into_iter().next().ok_or_else(|| Error::internal("a segment was lost"));
         }
         match self.run(query, segment, now, query.cache.skip_read).await {
             Ok(stored) => Ok(self.keep(segment, stored)),
@@ -86,6 +85,20 @@ impl Engine {
                 Err(error)
             }
         }
+    }
+
+    /// All of these segments, where the flights before this one landed between our look and our start.
+    pub(super) fn landed_before(
+        &self,
+        query: &Query,
+        segments: &[Segment],
+        now: Timestamp,
+    ) -> Option<Vec<Arc<Stored>>> {
+        let fresh = |segment: &Segment| match self.found(segment, now) {
+            Some((stored, Status::Hit)) if !query.cache.skip_read => Some(stored),
+            _ => None,
+        };
+        segments.iter().map(fresh).collect()
     }
 
     /// Remembers a failure that the same question would only repeat.

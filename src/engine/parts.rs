@@ -1,35 +1,28 @@
 //! Which queries are answered in parts: what their texts allow, what is known of their source, and
 //! when its partitions last changed. What cannot be found out makes an answer whole, never an error.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::AsArray as _;
-use arrow::datatypes::{DataType, TimestampMicrosecondType};
-use futures::future::join_all;
+use arrow::datatypes::TimestampMicrosecondType;
 use weir_plan::analysis::{self, Catalog, Reason, reason};
-use weir_plan::columns::time_columns;
 use weir_plan::descriptor::History;
 use weir_plan::plan::delta::{Listing, delta, partition_ids};
 use weir_plan::{
-    Analysis, CacheMode, Dialect, Error, Extent, Mode, PartitionUnit, Plan, Query, Result, SourceDescriptor, TableId,
-    TimeType, Timestamp, analyse, plan,
+    Analysis, CacheMode, Dialect, Error, Extent, Mode, Plan, Query, Result, SourceDescriptor, TableId, Timestamp,
+    analyse, plan,
 };
 
 use super::Engine;
+use super::columns::{CAPACITY, FAILURE_LIFETIME, type_of_time};
 use super::memo::Memo;
 use crate::batches::Batches;
 use crate::source::Table;
 
-/// How long a text's analysis and its table's description are taken for true.
+/// How long a text's analysis is taken for true.
 const LIFETIME: Duration = Duration::from_mins(5);
-
-/// Texts that are known at a time.
-const CAPACITY: usize = 1024;
-
-/// How long an analysis without a table's description is taken for true.
-const FAILURE_LIFETIME: Duration = Duration::from_mins(1);
 
 /// How long a listing of partitions is taken for true: rows that arrive later than a source's lag show
 /// in settled segments after this time at most. A listing bills the minimum of a table.
@@ -105,7 +98,8 @@ impl Engine {
             reason::PARTITIONS_UNKNOWN
         })?;
         let unit = descriptor.segment_unit();
-        let has_ids_of_the_unit = |id: &String| id.len() == id_length(unit) || id.starts_with("__");
+        let length = unit.id(now).len();
+        let has_ids_of_the_unit = |id: &String| id.len() == length || id.starts_with("__");
         if !changed.stamps.keys().all(has_ids_of_the_unit) {
             return Err(reason::PARTITIONS_UNKNOWN);
         }
@@ -120,15 +114,15 @@ impl Engine {
 
     async fn analysed(&self, query: &Query, text: &Text, now: Timestamp) -> Known {
         let dataset = query.default_dataset.as_deref();
-        let columns = time_columns(&query.sql, &query.target, dataset, &self.source.identity().project);
-        let tables: BTreeSet<&TableId> =
-            columns.iter().flat_map(|column| column.candidates.iter().map(|(table, _)| table)).collect();
-        let described = join_all(tables.iter().map(|table| self.described(query, table, now))).await;
-        if described.iter().any(Option::is_none) {
+        let (_, described) = self.time_tables(query, now).await;
+        if described.values().any(Option::is_none) {
             self.parts.0.forget(text, now.plus(FAILURE_LIFETIME));
         }
-        let described: Vec<_> =
-            described.iter().flatten().filter_map(|table| Some((descriptor(table)?, table.location.clone()))).collect();
+        let described: Vec<_> = described
+            .values()
+            .flatten()
+            .filter_map(|table| Some((descriptor(table)?, table.location.clone())))
+            .collect();
         let descriptors = described.iter().map(|(descriptor, _)| descriptor.clone()).collect();
         // Which project a name without one belongs to is the source's affair.
         let analysis = analyse(&query.sql, &Catalog { descriptors: &descriptors, project: None, dataset });
@@ -197,12 +191,7 @@ fn descriptor(table: &Table) -> Option<SourceDescriptor> {
     let partitioning = table.partitioning.as_ref().filter(|_| table.kind == "TABLE")?;
     let column = partitioning.column.as_ref()?;
     let field = table.schema.fields().iter().find(|field| field.name().eq_ignore_ascii_case(column))?;
-    let time_type = match field.data_type() {
-        DataType::Timestamp(_, Some(_)) => TimeType::Timestamp,
-        DataType::Timestamp(_, None) => TimeType::Datetime,
-        DataType::Date32 => TimeType::Date,
-        _ => return None,
-    };
+    let time_type = type_of_time(field.data_type())?;
     Some(SourceDescriptor {
         time_column: Some(column.clone()),
         time_type,
@@ -210,16 +199,6 @@ fn descriptor(table: &Table) -> Option<SourceDescriptor> {
         history: History::Local,
         ..SourceDescriptor::new(table.id.clone())
     })
-}
-
-/// The length of a partition's id: `2024013112` and shorter.
-const fn id_length(unit: PartitionUnit) -> usize {
-    match unit {
-        PartitionUnit::Hour => 10,
-        PartitionUnit::Day => 8,
-        PartitionUnit::Month => 6,
-        PartitionUnit::Year => 4,
-    }
 }
 
 /// Reads a listing of partitions.

@@ -217,6 +217,47 @@ async fn a_date_column_is_cut_at_days_and_not_within_them() {
 }
 
 #[tokio::test]
+async fn rows_after_now_are_in_the_answer() {
+    let place = Place::new();
+    let now = place.clock.now();
+    let tomorrow = now.plus(Duration::from_hours(24));
+    place.source.append(&table(), &rows(now, tomorrow, 0)).unwrap();
+    let asked = query(BUCKETS, days_before(now, 2), tomorrow, "1h");
+    let answer = place.ask(&asked).await;
+    assert_eq!(answer.provenance.mode, Mode::Delta);
+    let expected = place.uncached(&asked, asked.range.unwrap()).await;
+    assert_eq!(answer.batches.concat().unwrap(), expected.concat().unwrap());
+}
+
+#[tokio::test]
+async fn a_partition_that_is_gone_is_noticed_in_a_bucket_of_several() {
+    let place = Place::new();
+    let now = place.clock.now();
+    let asked = query(BUCKETS, at("2024-01-04"), at("2024-01-18"), "1w");
+    let before = place.ask(&asked).await;
+    let nothing = RecordBatch::new_empty(rows(now, now, 0).schema());
+    place.source.replace_partition(&table(), at("2024-01-05"), &nothing).unwrap();
+    place.advance(LISTING);
+    let answer = place.ask(&asked).await;
+    let expected = place.uncached(&asked, asked.range.unwrap()).await;
+    assert_eq!((answer.provenance.mode, answer.provenance.status), (Mode::Delta, Status::Partial));
+    assert_eq!(answer.batches.concat().unwrap(), expected.concat().unwrap());
+    assert_ne!(answer.batches.concat().unwrap(), before.batches.concat().unwrap());
+}
+
+#[tokio::test]
+async fn segments_that_landed_meanwhile_are_not_fetched_again() {
+    let place = Place::new();
+    let now = place.clock.now();
+    let asked = query(BUCKETS, days_before(now, 3), days_before(now, 1), "1h");
+    place.ask(&asked).await;
+    let plan = place.engine.plan(&asked, Asking::Jobs, now).await.unwrap();
+    let before = place.source.bill().jobs;
+    let fetch = Arc::clone(&place.engine).fetch_parts(asked, plan.assembly.unwrap(), plan.segments);
+    assert_eq!((fetch.await.unwrap().len(), place.source.bill().jobs - before), (2, 0));
+}
+
+#[tokio::test]
 async fn raw_rows_are_those_of_exactly_the_asked_range() {
     let place = Place::new();
     let now = place.clock.now();
