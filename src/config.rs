@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
-use weir_plan::{Price, Query, Scope};
+use weir_plan::{Price, Query, Scope, SourceDescriptor};
 
 use crate::source::Priority;
 
@@ -174,6 +174,8 @@ pub struct BigQueryConfig {
     /// Restricts queries to the projects that the login can list and to these datasets (`project.dataset`,
     /// or `dataset` in the data project); `None` leaves it to `BigQuery`'s own permissions.
     pub allowed_datasets: Option<Vec<String>>,
+    /// What is known of tables and views, besides the ready-made.
+    pub descriptors: Vec<SourceDescriptor>,
 }
 
 impl BigQueryConfig {
@@ -192,6 +194,7 @@ impl BigQueryConfig {
             job_timeout: None,
             deadline: None,
             allowed_datasets: None,
+            descriptors: vec![],
             price: Price::default(),
         }
     }

@@ -5,12 +5,14 @@
 mod answer;
 mod aside;
 mod assembly;
+mod bills;
 mod catalog;
 mod columns;
 mod explain;
 mod fetch;
 mod memo;
 mod parts;
+mod sources;
 #[cfg(test)]
 mod tests;
 
@@ -28,7 +30,7 @@ use parking_lot::Mutex;
 use weir_plan::analysis::reason;
 use weir_plan::descriptor::Verdict;
 use weir_plan::plan::delta::{self, Assembly};
-use weir_plan::{Error, Key, Kind, Mode, Plan, Price, Query, Result, Scope, Segment, Timestamp};
+use weir_plan::{Descriptors, Error, Key, Kind, Mode, Plan, Price, Query, Result, Scope, Segment, Timestamp};
 
 use self::parts::Asking;
 use crate::batches::Batches;
@@ -52,7 +54,7 @@ pub struct Shared {
 }
 
 /// How an engine sends its jobs, and for whom.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct EngineSettings {
     /// What the source may answer beyond its identity, and to whom: engines whose scopes differ share
     /// no answer and no job.
@@ -67,6 +69,23 @@ pub struct EngineSettings {
     pub job_timeout: Option<Duration>,
     /// What a TiB on the bill costs.
     pub price: Price,
+    /// What is known of tables and views beyond what the source says itself.
+    pub descriptors: Arc<Descriptors>,
+}
+
+/// No limits, and the ready-made descriptors.
+impl Default for EngineSettings {
+    fn default() -> Self {
+        Self {
+            scope: Scope::default(),
+            deadline: None,
+            maximum_bytes_billed: None,
+            priority: Priority::default(),
+            job_timeout: None,
+            price: Price::default(),
+            descriptors: Arc::new(Descriptors::ready_made()),
+        }
+    }
 }
 
 /// Answers queries over one source.
@@ -78,6 +97,7 @@ pub struct Engine {
     shared: Shared,
     columns: columns::Columns,
     parts: parts::Parts,
+    bills: bills::Bills,
 }
 
 /// How long the name of an answer put together of pieces is remembered without being asked for.
@@ -119,6 +139,7 @@ impl Engine {
             shared,
             columns: columns::Columns::default(),
             parts: parts::Parts::default(),
+            bills: bills::Bills::default(),
         })
     }
 
@@ -194,14 +215,15 @@ impl Engine {
             ([only], None) => only.stored.content_id,
             (_, assembly) => self.content_of(&pieces, assembly.as_ref(), now),
         };
-        let executed_sql = text(query, &plan)?.into();
+        let executed_sql = text(&plan)?.into();
         Ok(Answer { batches, provenance, executed_sql, content_id, lifetime, step: query.step })
     }
 
     /// The name of what these pieces make: the same for the same pieces, so that encodings are found again.
     fn content_of(&self, pieces: &[Piece], assembly: Option<&Assembly>, now: Timestamp) -> u64 {
         let contents: Vec<u64> = pieces.iter().map(|piece| piece.stored.content_id).collect();
-        let key = Key::new(format!("content {contents:?} {assembly:?}"));
+        let order = assembly.map(|assembly| (assembly.range, &assembly.order, assembly.descending));
+        let key = Key::new(format!("content {contents:?} {order:?}"));
         if let Some((content_id, _)) = self.shared.store.note::<u64>(&key) {
             return *content_id;
         }
@@ -216,25 +238,25 @@ impl Engine {
             return Ok(Piece { stored, status: Status::Bypass });
         }
         if let Some(piece) = self.look(query, segment, now)? {
+            if piece.status == Status::Stale {
+                self.refresh(query, segment);
+            }
             return Ok(piece);
         }
         Piece::landed(self.fetch(query, segment).await, query)
     }
 
-    /// What the store has for a segment; a stale answer is refreshed behind its caller.
+    /// What the store has for a segment.
     ///
     /// # Errors
     /// A failure that is remembered.
-    fn look(self: &Arc<Self>, query: &Query, segment: &Segment, now: Timestamp) -> Result<Option<Piece>> {
+    fn look(&self, query: &Query, segment: &Segment, now: Timestamp) -> Result<Option<Piece>> {
         if query.cache.skip_read {
             return Ok(None);
         }
         let Some((stored, status)) = self.found(segment, now) else {
             return self.shared.store.failure(&segment.key, now).map_or(Ok(None), Err);
         };
-        if status == Status::Stale {
-            self.refresh(query, segment);
-        }
         Ok(Some(Piece { stored, status }))
     }
 
@@ -300,9 +322,9 @@ impl Engine {
 }
 
 /// The SQL of an answer: that of one job for all of it.
-fn text(query: &Query, plan: &Plan) -> Result<String> {
+fn text(plan: &Plan) -> Result<String> {
     match (&plan.assembly, &*plan.segments) {
-        (Some(assembly), segments) => delta::sql(query, assembly, segments),
+        (Some(assembly), segments) => delta::sql(assembly, segments),
         (None, segments) => Ok(segments.iter().map(|segment| segment.sql.as_str()).collect::<Vec<_>>().join(";\n")),
     }
 }

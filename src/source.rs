@@ -263,6 +263,8 @@ pub struct Table {
     pub schema: SchemaRef,
     /// Time partitioning, where there is one.
     pub partitioning: Option<Partitioning>,
+    /// Columns that rows are clustered by, in order.
+    pub clustering: Vec<String>,
     /// Last change of rows or schema.
     pub last_modified: Timestamp,
     /// Text of a view.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use sha2::{Digest as _, Sha256};
-use weir_plan::{Result, Scope};
+use weir_plan::{Descriptors, Result, Scope};
 
 use crate::config::{BigQueryConfig, ForwardedToken};
 use crate::engine::{Engine, EngineSettings, Shared};
@@ -58,6 +58,8 @@ impl Connected {
     pub(super) async fn new(config: &BigQueryConfig, shared: &Shared) -> Result<Self> {
         let source = Arc::new(BigQuery::connect_at(config, &shared.clock).await?);
         let limited = Arc::new(Limited::new(Arc::clone(&source) as Arc<dyn Source>, Limits::default()));
+        let mut descriptors = Descriptors::ready_made();
+        descriptors.extend(config.descriptors.iter().cloned());
         let settings = EngineSettings {
             scope: config.scope(),
             deadline: config.deadline,
@@ -65,6 +67,7 @@ impl Connected {
             priority: config.priority,
             job_timeout: config.job_timeout,
             price: config.price.clone(),
+            descriptors: Arc::new(descriptors),
         };
         let own = Engine::new(Arc::clone(&limited) as Arc<dyn Source>, settings.clone(), shared.clone());
         let forwarded = config.login.forwarded();

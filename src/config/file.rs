@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
-use weir_plan::{Error, Kind, Price, Query, Result};
+use weir_plan::{Error, Kind, Price, Query, Result, SourceDescriptor};
 
 use super::{BigQueryConfig, Config, Login, Secret, SourceConfig, parse_bytes, parse_deadline, parse_duration};
 use crate::source::Priority;
@@ -60,6 +60,8 @@ struct BigQuery {
     restrict_to_accessible_datasets: bool,
     #[serde(default)]
     additional_allowed_datasets: Vec<String>,
+    #[serde(default)]
+    descriptor: Vec<SourceDescriptor>,
 }
 
 #[derive(Deserialize)]
@@ -187,6 +189,7 @@ fn bigquery(file: BigQuery, folder: &Path) -> Result<BigQueryConfig> {
         price: file.price_per_tib.map_or(Ok(Price::default()), |value| price(&value)).map_err(at("price_per_tib"))?,
         deadline: file.deadline.map(|text| parse_deadline(&text)).transpose().map_err(at("deadline"))?,
         allowed_datasets: file.restrict_to_accessible_datasets.then_some(file.additional_allowed_datasets),
+        descriptors: file.descriptor.into_iter().map(SourceDescriptor::check).collect::<Result<_>>()?,
     })
 }
 
@@ -232,6 +235,9 @@ fn price(value: &Value) -> Result<Price> {
 
 #[cfg(test)]
 mod tests {
+    use weir_plan::descriptor::History;
+    use weir_plan::{PartitionUnit, TableId};
+
     use super::*;
 
     fn parse(text: &str) -> Result<Config> {
@@ -275,6 +281,12 @@ mod tests {
             deadline = "3m"
             restrict_to_accessible_datasets = true
             additional_allowed_datasets = ["bigquery-public-data.samples"]
+            [[source.prod.descriptor]]
+            table = "p.d.events"
+            time_column = "ts"
+            partition = "DAY"
+            lag = "30m"
+            history = "local"
             [source.local]
             kind = "embedded"
             folder = "/data"
@@ -300,6 +312,13 @@ mod tests {
             price: Price::new(5.75, "EUR").unwrap(),
             deadline: Some(Duration::from_mins(3)),
             allowed_datasets: Some(vec!["bigquery-public-data.samples".into()]),
+            descriptors: vec![SourceDescriptor {
+                time_column: Some("ts".into()),
+                partition: Some(PartitionUnit::Day),
+                lag: Duration::from_mins(30),
+                history: History::Local,
+                ..SourceDescriptor::new(TableId::new("p", "d", "events"))
+            }],
         };
         assert_eq!(config.sources["prod"], SourceConfig::BigQuery(Box::new(expected)));
     }
@@ -375,6 +394,11 @@ mod tests {
         check(&format!("{BIGQUERY}priority = \"high\""), &["priority \"high\""]);
         check(&format!("{BIGQUERY}storage_read_above_rows = \"x\""), &["storage_read_above_rows takes"]);
         check(&format!("{BIGQUERY}price_per_tib = \"cheap\""), &["price_per_tib: \"cheap\" is not a price"]);
+        let descriptor = |keys: &str| format!("{BIGQUERY}[[source.a.descriptor]]\n{keys}");
+        check(&descriptor("table = \"d.t\""), &["[source.a]: ", "table \"d.t\" is not of the form"]);
+        check(&descriptor("table = \"p.d.t\"\nlga = \"1m\""), &["[source.a]: ", "unknown field `lga`"]);
+        let flip = "table = \"p.d.t\"\ntime_column = \"t\"\nflip = { days = 2, comparison = \"by-date\" }";
+        check(&descriptor(flip), &["[source.a]: descriptor of p.d.t: a flip needs a daily_table"]);
         check(&format!("{BIGQUERY}price_per_tib = -1"), &["price_per_tib: -1 is not a price"]);
     }
 

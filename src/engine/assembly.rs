@@ -4,16 +4,18 @@ use std::sync::Arc;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
+use weir_plan::descriptor::{State, stays_on_its_day};
 use weir_plan::plan::delta::{Assembly, TimeOutput, joined};
-use weir_plan::{Error, Extent, Key, Plan, Query, Result, Segment, Timestamp};
+use weir_plan::{Error, Extent, Key, Plan, Query, Ranges, Result, Segment, Timestamp};
 
-use super::{Engine, Piece};
+use super::fetch::LINGER;
+use super::{Engine, Piece, Status};
 use crate::batches::{Batches, SortKey};
 use crate::cache::Stored;
-use crate::flight::Departure;
+use crate::flight::{Departure, Landed};
 
 impl Engine {
-    /// The pieces of a plan in parts, in order. Neighbours that nobody fetches yet are fetched by one
+    /// The pieces of a plan in parts, in order. What the store has not is fetched, neighbours by one
     /// job; what others fetch is waited for.
     pub(super) async fn parts_of(
         self: &Arc<Self>,
@@ -22,27 +24,108 @@ impl Engine {
         assembly: &Assembly,
         now: Timestamp,
     ) -> Result<Vec<Piece>> {
-        let looked = plan.segments.iter().map(|segment| self.look(query, segment, now));
+        let segments = &plan.segments;
+        let looked = segments.iter().map(|segment| self.look(query, segment, now));
         let mut pieces: Vec<Option<Piece>> = looked.collect::<Result<_>>()?;
-        let missing: Vec<usize> = (0..pieces.len()).filter(|place| pieces[*place].is_none()).collect();
-        let keys: Vec<Key> = missing.iter().map(|place| plan.segments[*place].key.clone()).collect();
+        let places = |is_it: &dyn Fn(&Option<Piece>) -> bool| -> Vec<usize> {
+            (0..pieces.len()).filter(|place| is_it(&pieces[*place])).collect()
+        };
+        let missing = places(&Option::is_none);
+        let stale = places(&|piece| piece.as_ref().is_some_and(|piece| piece.status == Status::Stale));
+        let live = self.live(segments, &pieces, now);
+        if !missing.is_empty() {
+            let wanted = self.worth_fetching(query, assembly, segments, &missing, &live).await;
+            let fetched: Vec<Segment> = wanted.iter().map(|place| segments[*place].clone()).collect();
+            for (place, landed) in wanted.into_iter().zip(self.fetch_all(query, assembly, &fetched).await) {
+                pieces[place] = Some(Piece::landed(landed, query)?);
+            }
+        } else if stale.iter().any(|place| self.may_refresh(&segments[*place])) {
+            self.refresh_parts(query, assembly, segments, stale, live);
+        }
+        pieces.into_iter().map(|piece| piece.ok_or_else(|| Error::internal("a segment was lost"))).collect()
+    }
+
+    /// Which segments are stored, and may have got late rows since.
+    fn live(&self, segments: &[Segment], pieces: &[Option<Piece>], now: Timestamp) -> Vec<bool> {
+        let is_live = |(segment, piece): (&Segment, &Option<Piece>)| {
+            let state = segment.settling.map(|settling| settling.state);
+            let age = piece.as_ref().map(|piece| now.since(piece.stored.fetched_at));
+            state == Some(State::Live) && age.is_some_and(|age| age >= segment.freshness.fresh_for)
+        };
+        segments.iter().zip(pieces).map(is_live).collect()
+    }
+
+    /// Fetches stale segments behind their caller.
+    fn refresh_parts(
+        self: &Arc<Self>,
+        query: &Query,
+        assembly: &Assembly,
+        segments: &[Segment],
+        stale: Vec<usize>,
+        live: Vec<bool>,
+    ) {
+        let (engine, query, assembly, segments) =
+            (Arc::clone(self), query.clone(), assembly.clone(), segments.to_vec());
+        tokio::spawn(async move {
+            let wanted = engine.worth_fetching(&query, &assembly, &segments, &stale, &live).await;
+            let wanted: Vec<Segment> = wanted.into_iter().map(|place| segments[place].clone()).collect();
+            match tokio::time::timeout(LINGER, engine.fetch_all(&query, &assembly, &wanted)).await {
+                Ok(landed) => {
+                    if let Some(error) = landed.into_iter().find_map(|landed| landed.result.err()) {
+                        tracing::warn!(?error, "a fetch that nobody waited for failed");
+                    }
+                }
+                Err(_) => tracing::warn!("a fetch that nobody waited for did not end in ten minutes"),
+            }
+        });
+    }
+
+    /// The places of the segments to fetch so that those in `wanted` cost least: what lies between
+    /// them too where one job bills less than several, and what may have got late rows where that
+    /// costs nothing.
+    async fn worth_fetching(
+        &self,
+        query: &Query,
+        assembly: &Assembly,
+        segments: &[Segment],
+        wanted: &[usize],
+        live: &[bool],
+    ) -> Vec<usize> {
+        let missing: Ranges = wanted.iter().filter_map(|place| segments[*place].extent).collect();
+        let mut jobs = self.cheapest(query, assembly, &missing).await;
+        let last = wanted.last().copied().unwrap_or_default();
+        let first = (0..last).rev().take_while(|place| live[*place]).last();
+        if let (Some(job), Some(first)) = (jobs.last_mut(), first.and_then(|first| segments[first].extent))
+            && let Ok(wide) = Extent::new(first.start().min(job.start()), job.end())
+            && self.is_free(query, assembly, *job, wide).await
+        {
+            *job = wide;
+        }
+        let jobs: Ranges = jobs.into_iter().collect();
+        let is_wanted = |place: &usize| segments[*place].extent.is_some_and(|extent| jobs.covers(extent));
+        (0..segments.len()).filter(is_wanted).collect()
+    }
+
+    /// Joins or starts the flights of segments; neighbours that nobody fetches yet are one job.
+    async fn fetch_all(
+        self: &Arc<Self>,
+        query: &Query,
+        assembly: &Assembly,
+        segments: &[Segment],
+    ) -> Vec<Landed<Arc<Stored>>> {
+        let keys: Vec<Key> = segments.iter().map(|segment| segment.key.clone()).collect();
         let start = |unclaimed: Vec<usize>| {
-            let segment = |place: &usize| &plan.segments[missing[*place]];
             let neighbours = |one: &usize, next: &usize| {
-                segment(one).extent.map(Extent::end) == segment(next).extent.map(Extent::start)
+                segments[*one].extent.map(Extent::end) == segments[*next].extent.map(Extent::start)
             };
             let departures = unclaimed.chunk_by(neighbours).map(|places| {
-                let segments = places.iter().map(|place| segment(place).clone()).collect();
+                let segments = places.iter().map(|place| segments[*place].clone()).collect();
                 let fetch = Arc::clone(self).fetch_parts(query.clone(), assembly.clone(), segments);
                 Departure { places: places.to_vec(), fetch }
             });
             departures.collect()
         };
-        let landed = if keys.is_empty() { vec![] } else { self.shared.flights.join_all(&keys, start).await };
-        for (place, landed) in missing.into_iter().zip(landed) {
-            pieces[place] = Some(Piece::landed(landed, query)?);
-        }
-        pieces.into_iter().map(|piece| piece.ok_or_else(|| Error::internal("a segment was lost"))).collect()
+        self.shared.flights.join_all(&keys, start).await
     }
 
     /// Runs one job for neighbouring segments and keeps each by itself.
@@ -58,7 +141,7 @@ impl Engine {
                 return Ok(stored);
             }
             let all: Vec<&Segment> = segments.iter().collect();
-            let job = joined(&query, &assembly, &all)?;
+            let job = joined(&assembly, &all)?;
             let stored = match self.run(&query, &job, now, query.cache.skip_read).await {
                 Ok(stored) => stored,
                 Err(error) => {
@@ -66,13 +149,23 @@ impl Engine {
                     return Err(error);
                 }
             };
+            if let Some(extent) = job.extent.filter(|_| !stored.joined) {
+                self.learn_bill(&assembly, extent, stored.bytes_billed).await;
+            }
+            // Over midnight rows change sides.
+            let is_of_its_day = assembly.template.descriptor().flip.is_none()
+                || stays_on_its_day(assembly.as_of, self.shared.clock.now());
             let column = column(&stored.batches, &assembly.time_output)?;
             let ranges: Vec<Extent> = segments.iter().filter_map(|segment| segment.extent).collect();
             let parts = stored.batches.split(column, &ranges)?;
             let shares = Shares { of: &stored, count: segments.len() as u64 };
             let kept = segments.iter().zip(parts).enumerate().map(|(number, (segment, batches))| {
                 let part = shares.part(number as u64, self.shared.store.content_id(), batches);
-                self.keep(segment, part)
+                if is_of_its_day {
+                    return self.keep(segment, part);
+                }
+                self.shared.store.reject(segment.key.clone(), "midnight");
+                Arc::new(part)
             });
             Ok(kept.collect())
         }

@@ -1,5 +1,5 @@
 //! The types of the columns in time macros, from the schemas of their tables: looked up before a query
-//! is planned, and then known for an hour, so that a query hardly ever pays for it. What cannot be
+//! is planned, and then known for minutes, so that a query hardly ever pays for it. What cannot be
 //! found out is a TIMESTAMP; it never fails a query.
 
 use std::borrow::Cow;
@@ -16,8 +16,8 @@ use super::Engine;
 use super::memo::Memo;
 use crate::source::Table;
 
-/// How long a schema is taken for true.
-const LIFETIME: Duration = Duration::from_hours(1);
+/// How long types are taken for true; the catalog remembers descriptions as long.
+const LIFETIME: Duration = Duration::from_mins(5);
 
 /// How long a failed lookup is not tried again.
 pub(super) const FAILURE_LIFETIME: Duration = Duration::from_mins(1);
@@ -33,7 +33,8 @@ type Types = BTreeMap<String, TimeType>;
 /// What is known.
 pub(super) struct Columns {
     texts: Memo<Text, Types>,
-    tables: Memo<(Scope, TableId), Option<Arc<Table>>>,
+    /// Tables that could not be described.
+    missing: Memo<(Scope, u64, TableId), ()>,
 }
 
 /// What the columns of a query depend on.
@@ -44,11 +45,12 @@ struct Text {
     time_column: Option<String>,
     default_dataset: Option<String>,
     scope: Scope,
+    generation: u64,
 }
 
 impl Default for Columns {
     fn default() -> Self {
-        Self { texts: Memo::new(CAPACITY, LIFETIME), tables: Memo::new(CAPACITY, LIFETIME) }
+        Self { texts: Memo::new(CAPACITY, LIFETIME), missing: Memo::new(CAPACITY, FAILURE_LIFETIME) }
     }
 }
 
@@ -65,6 +67,7 @@ impl Engine {
             time_column: query.target.time_column.clone(),
             default_dataset: query.default_dataset.clone(),
             scope: query.scope.clone(),
+            generation: self.shared.store.generation(&self.identity),
         };
         let known = self.columns.texts.slot(&text, now);
         let types = known.get_or_init(|| self.look_up(query, &text, now)).await;
@@ -105,18 +108,19 @@ impl Engine {
 
     /// The description of a table, `None` where there is none to be had.
     async fn described(&self, query: &Query, table: &TableId, now: Timestamp) -> Option<Arc<Table>> {
-        let key = (query.scope.clone(), table.clone());
-        let known = self.columns.tables.slot(&key, now);
-        let look_up = async || {
-            let found = tokio::time::timeout(PATIENCE, self.table(table)).await;
-            if let Ok(Ok(table)) = found {
-                return Some(table);
-            }
-            tracing::debug!(%table, ?found, "no description; the columns in time macros are taken for TIMESTAMP");
-            self.columns.tables.forget(&key, now.plus(FAILURE_LIFETIME));
-            None
-        };
-        known.get_or_init(look_up).await.clone()
+        let generation = self.shared.store.generation(&self.identity);
+        let missing = self.columns.missing.slot(&(query.scope.clone(), generation, table.clone()), now);
+        if missing.initialized() {
+            return None;
+        }
+        let found = tokio::time::timeout(PATIENCE, self.table(table)).await;
+        if let Ok(Ok(table)) = found {
+            return Some(table);
+        }
+        tracing::debug!(%table, ?found, "no description; the columns in time macros are taken for TIMESTAMP");
+        // Another one may have found out the same meanwhile.
+        let _ = missing.set(());
+        None
     }
 }
 

@@ -77,11 +77,11 @@ impl Engine {
         let query = &*self.typed(query).await;
         let now = self.shared.clock.now();
         let plan = self.plan(query, Asking::Nothing, now).await?;
-        Ok(Checked { sql: text(query, &plan)?, outcome: self.explain_plan(query, &plan, now).await })
+        Ok(Checked { sql: text(&plan)?, outcome: self.explain_plan(query, &plan, now).await })
     }
 
     async fn explain_plan(&self, query: &Query, plan: &Plan, now: Timestamp) -> Result<Explanation> {
-        let jobs = self.jobs_of(query, plan, now)?;
+        let jobs = self.jobs_of(plan, now)?;
         let segments = jobs.iter().map(|(segment, status)| self.explain_segment(query, segment, *status, now));
         let segments = try_join_all(segments).await?;
         let bytes_billed = segments.iter().map(|segment| segment.bytes_billed).sum();
@@ -96,7 +96,7 @@ impl Engine {
     }
 
     /// The pieces with where they would come from; neighbours that come from the same place are one.
-    fn jobs_of(&self, query: &Query, plan: &Plan, now: Timestamp) -> Result<Vec<(Segment, Status)>> {
+    fn jobs_of(&self, plan: &Plan, now: Timestamp) -> Result<Vec<(Segment, Status)>> {
         let status = |segment: &Segment| self.found(segment, now).map_or(Status::Miss, |(_, status)| status);
         let Some(assembly) = &plan.assembly else {
             return Ok(plan.segments.iter().map(|segment| (segment.clone(), status(segment))).collect());
@@ -106,7 +106,7 @@ impl Engine {
         let runs = segments.chunk_by(|(_, one), (_, other)| one == other).map(|run| {
             let parts: Vec<&Segment> = run.iter().map(|(segment, _)| *segment).collect();
             let status = run.first().map_or(Status::Miss, |(_, status)| *status);
-            Ok((joined(query, assembly, &parts)?, status))
+            Ok((joined(assembly, &parts)?, status))
         });
         runs.collect()
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use weir_plan::plan::delta::joined;
 use weir_plan::{Error, Key, Kind, Plan, Query, Result, Segment, Timestamp, sql};
 
 use super::{Engine, Status};
@@ -42,18 +43,25 @@ impl Engine {
 
     /// Fetches a segment that is served stale meanwhile, unless that is under way or would only fail.
     pub(super) fn refresh(self: &Arc<Self>, query: &Query, segment: &Segment) {
-        let now = self.shared.clock.now();
-        if !self.shared.flights.runs(&segment.key) && self.shared.store.failure(&segment.key, now).is_none() {
+        if self.may_refresh(segment) {
             self.linger(query, segment);
         }
+    }
+
+    /// Whether a stale segment's fetch is neither under way nor would only fail.
+    pub(super) fn may_refresh(&self, segment: &Segment) -> bool {
+        let now = self.shared.clock.now();
+        !self.shared.flights.runs(&segment.key) && self.shared.store.failure(&segment.key, now).is_none()
     }
 
     /// Lets the running fetches of a query that nobody waits for any more end: what was begun is paid
     /// for, and somebody will ask again.
     pub(super) fn leave_running(self: &Arc<Self>, query: &Query, plan: Option<&Plan>) {
-        for segment in plan.iter().flat_map(|plan| &plan.segments) {
-            if self.shared.flights.runs(&segment.key) {
-                self.linger(query, segment);
+        let Some(plan) = plan else { return };
+        for segment in plan.segments.iter().filter(|segment| self.shared.flights.runs(&segment.key)) {
+            let written = plan.assembly.as_ref().map_or_else(|| Ok(segment.clone()), |all| joined(all, &[segment]));
+            if let Ok(segment) = written {
+                self.linger(query, &segment);
             }
         }
     }
@@ -181,15 +189,20 @@ impl Engine {
             let slot = i64::try_from(segment.freshness.fresh_for.as_micros()).unwrap_or(i64::MAX).max(1);
             format!("weir_{}_{}", segment.key.short_hex(), now.floor(slot).seconds())
         };
+        Job { maximum_bytes_billed: segment.maximum_bytes_billed, ..self.job_of(query, id, segment.sql.clone()) }
+    }
+
+    /// A job for a query in the settings' way.
+    pub(super) fn job_of(&self, query: &Query, id: String, sql: String) -> Job {
         Job {
             id,
-            sql: segment.sql.clone(),
+            sql,
             parameters: query.parameters.clone(),
             default_dataset: query.default_dataset.clone(),
             location: query.location.clone(),
             labels: query.labels.clone(),
             priority: self.settings.priority,
-            maximum_bytes_billed: segment.maximum_bytes_billed,
+            maximum_bytes_billed: None,
             timeout: self.settings.job_timeout,
         }
     }

@@ -1,25 +1,23 @@
 //! Which queries are answered in parts: what their texts allow, what is known of their source, and
 //! when its partitions last changed. What cannot be found out makes an answer whole, never an error.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::AsArray as _;
 use arrow::datatypes::TimestampMicrosecondType;
-use weir_plan::analysis::{self, Catalog, Reason, reason};
-use weir_plan::descriptor::History;
-use weir_plan::plan::delta::{Listing, delta, partition_ids};
+use weir_plan::analysis::{Reason, reason};
+use weir_plan::plan::Template;
+use weir_plan::plan::delta::{Listing, delta};
 use weir_plan::{
-    Analysis, CacheMode, Dialect, Error, Extent, Mode, Plan, Query, Result, SourceDescriptor, TableId, Timestamp,
-    analyse, plan,
+    CacheMode, Dialect, Error, Extent, Mode, Plan, Query, Result, Scope, TableId, TimeType, Timestamp, plan,
 };
 
 use super::Engine;
-use super::columns::{CAPACITY, FAILURE_LIFETIME, type_of_time};
+use super::columns::{CAPACITY, FAILURE_LIFETIME};
 use super::memo::Memo;
 use crate::batches::Batches;
-use crate::source::Table;
 
 /// How long a text's analysis is taken for true.
 const LIFETIME: Duration = Duration::from_mins(5);
@@ -31,11 +29,20 @@ const LISTING: Duration = Duration::from_mins(15);
 /// What is known of texts.
 pub(super) struct Parts(Memo<Text, Known>);
 
+impl Parts {
+    /// Finds out anew in a minute what is known of a text.
+    pub(super) fn forget_soon(&self, text: &Text, now: Timestamp) {
+        self.0.forget(text, now.plus(FAILURE_LIFETIME));
+    }
+}
+
 /// What an analysis depends on.
 #[derive(Clone, PartialEq, Eq, Hash)]
-struct Text {
+pub(super) struct Text {
     sql: String,
+    column_types: BTreeMap<String, TimeType>,
     default_dataset: Option<String>,
+    scope: Scope,
     generation: u64,
 }
 
@@ -48,10 +55,12 @@ pub(super) enum Asking {
     Nothing,
 }
 
-struct Known {
-    analysis: Analysis,
-    /// The descriptor and location of the source, where the text is of one that can be cut.
-    source: Option<(SourceDescriptor, Option<String>)>,
+/// What was found out of a text.
+pub(super) struct Known {
+    /// The text, or why it is answered whole.
+    pub(super) template: Result<Arc<Template>, Reason>,
+    /// The location of its source.
+    pub(super) location: Option<String>,
 }
 
 /// When each partition of a table last changed, by its id, as of a moment.
@@ -86,53 +95,47 @@ impl Engine {
         }
         let text = Text {
             sql: query.sql.clone(),
+            column_types: query.target.column_types.clone(),
             default_dataset: query.default_dataset.clone(),
+            scope: query.scope.clone(),
             generation: self.shared.store.generation(&self.identity),
         };
         let known = self.parts.0.slot(&text, now);
         let known = known.get_or_init(|| self.analysed(query, &text, now)).await;
-        let Some((descriptor, location)) = &known.source else { return Err(known.analysis.reason) };
-        let changed = self.changed(query, &descriptor.table, location.as_deref(), asking, now).await;
+        let template = known.template.as_ref().map_err(|reason| *reason)?;
+        let descriptor = template.descriptor();
+        let (settling, _) = descriptor.settled_by();
+        let changed = self.changed(query, settling, known.location.as_deref(), asking, now).await;
         let changed = changed.map_err(|error| {
-            tracing::debug!(table = %descriptor.table, ?error, "partitions cannot be listed; the answer is whole");
+            tracing::debug!(table = %settling, ?error, "partitions cannot be listed; the answer is whole");
             reason::PARTITIONS_UNKNOWN
         })?;
-        let unit = descriptor.segment_unit();
-        let length = unit.id(now).len();
+        let length = descriptor.segment_unit().id(now).len();
         let has_ids_of_the_unit = |id: &String| id.len() == length || id.starts_with("__");
         if !changed.stamps.keys().all(has_ids_of_the_unit) {
             return Err(reason::PARTITIONS_UNKNOWN);
         }
         let youngest = |extent: Extent| {
-            let ids = partition_ids(extent, unit);
+            let ids = template.partition_ids(extent);
             let stamps: Vec<Timestamp> = ids.iter().filter_map(|id| changed.stamps.get(id)).copied().collect();
             Some((stamps.iter().max().copied()?, stamps.len()))
         };
-        let listing = Listing { at: changed.at, changed: &youngest };
-        delta(query, &self.context(), &known.analysis, descriptor, listing, now)
+        let statics = self.statics(template).await?;
+        let listing = Listing { at: changed.at, changed: &youngest, statics: &statics };
+        delta(query, &self.context(), template, listing, now)
     }
 
-    async fn analysed(&self, query: &Query, text: &Text, now: Timestamp) -> Known {
-        let dataset = query.default_dataset.as_deref();
-        let (_, described) = self.time_tables(query, now).await;
-        if described.values().any(Option::is_none) {
-            self.parts.0.forget(text, now.plus(FAILURE_LIFETIME));
+    /// The states of the static tables that are joined.
+    async fn statics(&self, template: &Template) -> Result<Vec<String>, Reason> {
+        let mut states = vec![];
+        for id in template.statics() {
+            let table = self.table(id).await.map_err(|error| {
+                tracing::debug!(table = %id, ?error, "a static table's state cannot be looked up; the answer is whole");
+                reason::STATIC_JOIN
+            })?;
+            states.push(format!("{id} {} {}", table.last_modified.micros(), table.schema));
         }
-        let described: Vec<_> = described
-            .values()
-            .flatten()
-            .filter_map(|table| Some((descriptor(table)?, table.location.clone())))
-            .collect();
-        let descriptors = described.iter().map(|(descriptor, _)| descriptor.clone()).collect();
-        // Which project a name without one belongs to is the source's affair.
-        let analysis = analyse(&query.sql, &Catalog { descriptors: &descriptors, project: None, dataset });
-        let source = match &analysis.mode {
-            analysis::Mode::Delta(delta) => Some(&delta.source),
-            analysis::Mode::Rows(rows) => Some(&rows.source),
-            analysis::Mode::Whole | analysis::Mode::None => None,
-        };
-        let source = source.and_then(|source| described.iter().find(|(descriptor, _)| descriptor.table == *source));
-        Known { source: source.cloned(), analysis }
+        Ok(states)
     }
 
     /// When each partition of a table last changed, by its id; through the store like any other answer.
@@ -161,7 +164,7 @@ impl Engine {
         let [segment] = &*plan.segments else { return Err(Error::internal("a listing in parts")) };
         let stored = match asking {
             Asking::Jobs => Some(self.piece(&listing, Mode::Whole, segment, now).await?.stored),
-            Asking::Nothing => self.found(segment, now).map(|(stored, _)| stored),
+            Asking::Nothing => self.shared.store.segment(&segment.key),
         };
         let stamps = stored.as_ref().map_or(Ok(HashMap::new()), |stored| read(&stored.batches))?;
         Ok(Changed { at: stored.map_or(now, |stored| stored.fetched_at), stamps })
@@ -185,22 +188,6 @@ impl Engine {
 /// The planner's reason for a text whose answer differs from run to run.
 const VOLATILE: &str = "volatile_function";
 
-/// What is assumed of a table that is partitioned by a column of time: that a row depends on its own
-/// partition alone, and arrives within the default lag. Views are not looked into.
-fn descriptor(table: &Table) -> Option<SourceDescriptor> {
-    let partitioning = table.partitioning.as_ref().filter(|_| table.kind == "TABLE")?;
-    let column = partitioning.column.as_ref()?;
-    let field = table.schema.fields().iter().find(|field| field.name().eq_ignore_ascii_case(column))?;
-    let time_type = type_of_time(field.data_type())?;
-    Some(SourceDescriptor {
-        time_column: Some(column.clone()),
-        time_type,
-        partition: Some(partitioning.unit),
-        history: History::Local,
-        ..SourceDescriptor::new(table.id.clone())
-    })
-}
-
 /// Reads a listing of partitions.
 fn read(listing: &Batches) -> Result<HashMap<String, Timestamp>> {
     let odd = || Error::internal("INFORMATION_SCHEMA.PARTITIONS has other columns than it should");
@@ -218,3 +205,5 @@ fn read(listing: &Batches) -> Result<HashMap<String, Timestamp>> {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod views;

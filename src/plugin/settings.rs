@@ -8,8 +8,9 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
 
+use serde::Deserialize as _;
 use serde_json::{Map, Value};
-use weir_plan::{Error, Price, Result};
+use weir_plan::{Error, Price, Result, SourceDescriptor};
 
 use super::keys::Keys;
 use crate::config::{BigQueryConfig, Login, Secret, parse_deadline};
@@ -50,6 +51,7 @@ pub(super) fn big_query(json: &[u8], secure: &HashMap<String, String>) -> Result
         price: price(keys.value("pricePerTiB"))?,
         deadline: deadline(keys)?,
         allowed_datasets: allowed_datasets(keys)?,
+        descriptors: descriptors(keys.value("descriptors"))?,
     })
 }
 
@@ -194,6 +196,19 @@ fn price(value: Option<&Value>) -> Result<Price> {
         Some(other) => other.to_string().parse(),
     };
     price.map_err(|error: Error| error.context("jsonData.pricePerTiB"))
+}
+
+/// An array of descriptors, or its text; an empty text is what a form leaves.
+fn descriptors(value: Option<&Value>) -> Result<Vec<SourceDescriptor>> {
+    let read = match value {
+        None => return Ok(vec![]),
+        Some(Value::String(text)) if text.trim().is_empty() => return Ok(vec![]),
+        Some(Value::String(text)) => serde_json::from_str(text),
+        Some(other) => Vec::<SourceDescriptor>::deserialize(other),
+    };
+    let read: Vec<SourceDescriptor> = read.map_err(|error| Error::invalid(format!("jsonData.descriptors: {error}")))?;
+    let checked = read.into_iter().map(SourceDescriptor::check).collect::<Result<_>>();
+    checked.map_err(|error| error.context("jsonData.descriptors"))
 }
 
 fn priority(text: Option<&str>) -> Result<Priority> {

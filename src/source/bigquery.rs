@@ -188,6 +188,7 @@ fn describe(id: &TableId, resource: TableResource) -> Result<Table> {
         kind: resource.kind.unwrap_or_else(|| "TABLE".to_owned()),
         schema: schema::arrow_schema(&resource.schema).map_err(|error| error.context(id))?,
         partitioning: resource.time_partitioning.map(|partitioning| time_partitioning(id, partitioning)).transpose()?,
+        clustering: resource.clustering.map(|clustering| clustering.fields).unwrap_or_default(),
         last_modified: Timestamp::from_millis(millis)?,
         view_sql: resource.view.or(resource.materialized_view).and_then(|view| view.query),
         num_rows: resource.num_rows.unwrap_or(0),

@@ -79,6 +79,7 @@ impl Scripted {
             kind: "TABLE".into(),
             schema,
             partitioning: None,
+            clustering: vec![],
             last_modified: Timestamp::MIN,
             view_sql: None,
             num_rows: 0,

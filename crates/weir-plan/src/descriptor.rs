@@ -18,7 +18,7 @@ use crate::query::TableId;
 pub use crate::target::TimeType;
 
 pub(crate) use settle::stale_cap;
-pub use settle::{OPEN_SLOT, Regime, Settling, State, Verdict, open_slot, stays_on_its_day};
+pub use settle::{OPEN_SLOT, Regime, Settling, Sides, State, Verdict, open_slot, stays_on_its_day};
 
 /// A table or view and what may be assumed of its rows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +42,10 @@ pub struct SourceDescriptor {
     /// Length of a partition; `None` for an unpartitioned table.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub partition: Option<PartitionUnit>,
+    /// Whether the rows of a partition are clustered by the time column first, so that reading a part
+    /// of one may bill less than all of it.
+    #[serde(default)]
+    pub clustered_by_time: bool,
     /// Length of the source's own buckets; zero where its times are arbitrary.
     #[serde(default, with = "text::duration")]
     pub grain: Duration,
@@ -195,6 +199,7 @@ impl SourceDescriptor {
             compatible: Vec::new(),
             pruning: None,
             partition: None,
+            clustered_by_time: false,
             grain: Duration::ZERO,
             flip: None,
             lag: default_lag(),
@@ -238,6 +243,13 @@ impl SourceDescriptor {
         self.partition.unwrap_or(PartitionUnit::Day)
     }
 
+    /// The table whose partitions settle the past, and how they belong to the time.
+    pub fn settled_by(&self) -> (&TableId, Option<&Pruning>) {
+        let Some(daily) = &self.daily_table else { return (&self.table, self.pruning.as_ref()) };
+        let branch = self.branches.iter().find(|branch| branch.table == *daily);
+        (daily, branch.map_or(self.pruning.as_ref(), |branch| branch.pruning.as_ref()))
+    }
+
     /// Whether `column` is the time column or may stand for it: its type, and what it is rounded
     /// down to. Case does not matter.
     pub fn time(&self, column: &str) -> Option<(TimeType, Duration)> {
@@ -274,6 +286,11 @@ impl Pruning {
 pub struct Descriptors(BTreeMap<TableId, SourceDescriptor>);
 
 impl Descriptors {
+    /// The ready-made ones, for tables of Mozilla's own projects.
+    pub fn ready_made() -> Self {
+        experiments::descriptors(experiments::PROJECT).into_iter().collect()
+    }
+
     /// The descriptor of a table.
     pub fn get(&self, table: &TableId) -> Option<&SourceDescriptor> {
         self.0.get(table)

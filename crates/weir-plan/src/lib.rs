@@ -14,6 +14,7 @@ pub mod price;
 pub mod query;
 pub mod sql;
 pub mod target;
+pub mod view;
 
 pub use analysis::{Analysis, Catalog, analyse};
 pub use descriptor::{Descriptors, SourceDescriptor};
@@ -23,3 +24,4 @@ pub use plan::{Freshness, Key, Mode, Plan, Segment};
 pub use price::{Cost, Price};
 pub use query::{CacheControl, CacheMode, Parameter, Query, Scope, TableId};
 pub use target::{Dialect, Target, TimeType};
+pub use view::View;

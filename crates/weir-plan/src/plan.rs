@@ -4,6 +4,7 @@
 //! It does not fetch, store or merge. [`plan()`] plans whole answers, [`delta::delta`] those in parts.
 
 pub mod delta;
+mod template;
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use self::delta::Assembly;
+pub use self::template::Template;
 use crate::descriptor::{DEFAULT_LAG, OPEN_SLOT, Settling, Verdict, open_slot, stale_cap};
 use crate::error::{Error, Result};
 use crate::extent::{DAY, Extent, MINUTE, Step, Timestamp};
@@ -112,7 +114,7 @@ pub struct Segment {
     pub key: Key,
     /// Its range, where the text has one.
     pub extent: Option<Extent>,
-    /// Plain SQL for the source.
+    /// Plain SQL for the source; empty in a plan in parts, whose jobs [`delta::joined`] writes.
     pub sql: String,
     /// Its job fails rather than bill more.
     pub maximum_bytes_billed: Option<u64>,

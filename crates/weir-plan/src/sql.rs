@@ -3,11 +3,14 @@
 //!
 //! Source of the rules: <https://cloud.google.com/bigquery/docs/reference/standard-sql/lexical>.
 
+mod paths;
+
 use sqlparser::ast::SetExpr;
 use sqlparser::dialect::BigQueryDialect;
 use sqlparser::parser::Parser;
 
 use crate::error::{Error, Result};
+pub(crate) use paths::{Path, paths};
 
 /// What a stretch of text is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -113,6 +113,7 @@ mod tests {
             kind: "TABLE".to_owned(),
             schema: Arc::new(Schema::new(fields())),
             partitioning: Some(Partitioning { column: Some("t".to_owned()), unit: PartitionUnit::Hour }),
+            clustering: vec![],
             last_modified: Timestamp::MIN,
             view_sql: None,
             num_rows: 0,

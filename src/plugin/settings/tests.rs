@@ -61,8 +61,33 @@ fn the_official_keys_are_read() {
         deadline: Some(Duration::from_mins(2)),
         allowed_datasets: Some(vec!["bigquery-public-data.samples".into(), "sales".into()]),
         price: Price::default(),
+        descriptors: vec![],
     };
     assert_eq!(config, expected);
+}
+
+#[test]
+fn descriptors_are_an_array_or_its_text() {
+    let described = |value: Value| read(&with(jwt(), "descriptors", value), &[("privateKey", PEM)]);
+    let array = json!([{"table": "p.d.t", "time_column": "ts", "lag": "1h"}]);
+    let expected = SourceDescriptor {
+        time_column: Some("ts".into()),
+        lag: Duration::from_hours(1),
+        ..SourceDescriptor::new("p.d.t".parse().unwrap())
+    };
+    for value in [array.clone(), array.to_string().into()] {
+        assert_eq!(described(value).unwrap().descriptors, [expected.clone()]);
+    }
+    assert!(described(json!(" ")).unwrap().descriptors.is_empty());
+    for (value, part) in [
+        (json!([{"table": "t"}]), "not of the form project.dataset.table"),
+        (json!({}), "jsonData.descriptors: "),
+        (json!("["), "jsonData.descriptors: "),
+        (json!([{"table": "p.d.t", "flip": {"days": 1, "comparison": "by-date"}}]), "a flip needs a daily_table"),
+    ] {
+        let error = described(value.clone()).unwrap_err();
+        assert!(error.message().contains(part), "{value}: {error}");
+    }
 }
 
 #[test]

@@ -118,6 +118,7 @@ pub(super) struct TableResource {
     #[serde(default)]
     pub(super) schema: TableSchema,
     pub(super) time_partitioning: Option<TimePartitioning>,
+    pub(super) clustering: Option<Clustering>,
     #[serde(default, deserialize_with = "number")]
     pub(super) last_modified_time: Option<u64>,
     #[serde(default, deserialize_with = "number")]
@@ -135,6 +136,13 @@ pub(super) struct TimePartitioning {
     pub(super) field: Option<String>,
     #[serde(rename = "type")]
     pub(super) unit: String,
+}
+
+/// What rows are clustered by.
+#[derive(Debug, Deserialize)]
+pub(super) struct Clustering {
+    #[serde(default)]
+    pub(super) fields: Vec<String>,
 }
 
 /// A view's text.

@@ -192,6 +192,7 @@ pub(super) fn anonymous_table(record: &JobRecord, done: &Done, answer: &Answer) 
         kind: "TABLE".to_owned(),
         schema: answer_schema(answer.outcome.batches.schema()),
         partitioning: None,
+        clustering: vec![],
         last_modified: done.ended,
         view_sql: None,
         num_rows: answer.outcome.batches.num_rows() as u64,

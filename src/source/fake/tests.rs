@@ -158,6 +158,7 @@ impl Source for Canned {
             kind: if view.is_some() { "VIEW" } else { "TABLE" }.to_owned(),
             schema: schema(),
             partitioning: Some(Partitioning { column: Some("t".to_owned()), unit: PartitionUnit::Day }),
+            clustering: vec![],
             last_modified: now(),
             view_sql: view,
             num_rows: 5,

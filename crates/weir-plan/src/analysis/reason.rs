@@ -159,8 +159,18 @@ reasons! {
     /// The expanded text does not say what the template was understood to say.
     EXPANSION_DIFFERS = "expansion_differs";
 
-    /// A static table is joined, whose state nobody looks up yet.
+    /// A static table is joined whose state cannot be looked up.
     STATIC_JOIN = "static_join";
+    /// A view whose text does not read the tables that its descriptor names, or reads the time of day.
+    VIEW_UNKNOWN = "view_unknown";
+    /// A view that is not named exactly once in the text.
+    VIEW_NOT_REPLACED = "view_not_replaced";
+    /// A filter on the time does not keep partitions off the bill.
+    NOT_PRUNED = "not_pruned";
+    /// The source does not say what parts would read.
+    NOT_PROBED = "not_probed";
+    /// The range is a small part of the partitions that parts would have to read.
+    SMALL_RANGE = "small_range";
     /// Nothing lies within the range.
     EMPTY_RANGE = "empty_range";
     /// The range has too many segments.

@@ -9,6 +9,9 @@ use super::{Branch, Comparison, Compatible, Flip, History, Pruning, Side, Source
 use crate::extent::PartitionUnit;
 use crate::query::TableId;
 
+/// Project of the tables.
+pub const PROJECT: &str = "moz-fx-data-shared-prod";
+
 /// Project of the list of experiments.
 pub const EXPERIMENTS_PROJECT: &str = "moz-fx-data-experiments";
 
@@ -243,8 +246,6 @@ mod tests {
     use super::super::{Descriptors, Regime, State};
     use super::*;
     use crate::extent::{Extent, Timestamp};
-
-    const PROJECT: &str = "moz-fx-data-shared-prod";
 
     fn get(name: &str) -> SourceDescriptor {
         let all: Descriptors = descriptors(PROJECT).into_iter().collect();

@@ -39,6 +39,15 @@ pub enum Regime {
     Seam(Timestamp),
 }
 
+/// The times of a segment that each side of the flip has rows of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sides {
+    /// Those of live tables.
+    pub live: Option<Extent>,
+    /// Those of the daily table.
+    pub daily: Option<Extent>,
+}
+
 /// How settled a segment is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum State {
@@ -117,11 +126,9 @@ fn days_long(days: u16) -> Duration {
 }
 
 impl SourceDescriptor {
-    /// The side of the flip that rows of `segment` come from as of `now`.
-    pub fn regime(&self, segment: Extent, now: Timestamp) -> Regime {
-        let Some(flip) = self.flip else {
-            return if self.daily_table.is_some() { Regime::Daily } else { Regime::Single };
-        };
+    /// The times of `segment` that each side has rows of as of `now`.
+    pub fn sides(&self, segment: Extent, now: Timestamp) -> Sides {
+        let Some(flip) = self.flip else { return Sides { live: Some(segment), daily: Some(segment) } };
         let cut = flip.cut(now);
         let (first_live, last_daily) = match flip.comparison {
             // The instant of the cut is daily, and so is all up to the next multiple of the grain.
@@ -131,12 +138,23 @@ impl SourceDescriptor {
             }
             Comparison::ByDate => (cut, cut),
         };
-        if segment.end() <= last_daily {
-            Regime::Daily
-        } else if segment.start() >= first_live {
-            Regime::Live
-        } else {
-            Regime::Seam(cut)
+        let (start, end) = (segment.start(), segment.end());
+        let is_daily = end <= last_daily || start < first_live;
+        Sides {
+            live: Extent::new(start.max(cut), end).ok().filter(|_| end > last_daily),
+            daily: Extent::new(start, end.min(last_daily)).ok().filter(|_| is_daily),
+        }
+    }
+
+    /// The side of the flip that rows of `segment` come from as of `now`.
+    pub fn regime(&self, segment: Extent, now: Timestamp) -> Regime {
+        let Some(flip) = self.flip else {
+            return if self.daily_table.is_some() { Regime::Daily } else { Regime::Single };
+        };
+        match self.sides(segment, now) {
+            Sides { live: None, .. } => Regime::Daily,
+            Sides { daily: None, .. } => Regime::Live,
+            Sides { .. } => Regime::Seam(flip.cut(now)),
         }
     }
 

@@ -4,16 +4,16 @@
 //! Rules: settled segments are named by the state of their partitions, so that a changed partition is
 //! another segment; open ones live for a slot. A text that cannot be planned so is answered whole.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::analysis::{BucketStep, OrderKey, Reason, reason, verify};
-use crate::descriptor::{SourceDescriptor, State, TimeType};
+use crate::analysis::{BucketStep, OrderKey, Reason, reason};
+use crate::descriptor::{Regime, SourceDescriptor, State, TimeType};
 use crate::error::{Error, Result};
-use crate::extent::{Extent, PartitionUnit, Step, Timestamp, segments};
-use crate::macros;
+use crate::extent::{Extent, Step, Timestamp, segments};
 use crate::query::Query;
-use crate::{Analysis, analysis};
 
+use super::template::{Cut, Template};
 use super::{Context, Freshness, Key, Mode, Plan, Segment, lifetime, preimage, slot};
 
 /// The most segments of an answer: two years of days, a month of hours.
@@ -25,9 +25,19 @@ const SETTLED_LIFE: Duration = Duration::from_hours(30 * 24);
 /// What an answer of settled segments alone is fresh for.
 const SETTLED_FRESHNESS: Duration = Duration::from_mins(15);
 
+/// Parts of which a range needs less than one in this many are worth reading for few rows alone.
+const SMALL_PART: i64 = 4;
+
+/// As many buckets are few rows.
+const FEW_BUCKETS: i64 = 5000;
+
 /// How the rows of segments become an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Assembly {
+    /// The text.
+    pub template: Arc<Template>,
+    /// The moment of the plan.
+    pub as_of: Timestamp,
     /// The output with the time by which rows are cut.
     pub time_output: TimeOutput,
     /// The answer's range: whole buckets for buckets, the asked range for raw rows.
@@ -57,28 +67,37 @@ pub struct Listing<'a> {
     /// The youngest stamp of the partitions that a range reads, and how many there are, so that one
     /// that is gone shows too; `None` where there are none.
     pub changed: &'a dyn Fn(Extent) -> Option<(Timestamp, usize)>,
+    /// The states of the static tables that are joined, in the template's order.
+    pub statics: &'a [String],
 }
 
 /// A partition that changed this shortly before it was listed may have changed again under the same
 /// stamp, or by another clock after it; what is read of it lives for a slot.
 const UNSURE: Duration = Duration::from_mins(1);
 
-/// Plans an answer in parts as of `now`; the analysis is that of the query's text.
+/// Plans an answer in parts as of `now`.
 ///
 /// # Errors
 /// Why the query must be answered whole.
 pub fn delta(
     query: &Query,
     context: &Context,
-    analysis: &Analysis,
-    descriptor: &SourceDescriptor,
+    template: &Arc<Template>,
     listing: Listing<'_>,
     now: Timestamp,
 ) -> Result<Plan, Reason> {
     let range = query.range.ok_or(reason::NO_TIME_FILTER)?;
+    if listing.statics.len() != template.statics().len() {
+        return Err(reason::STATIC_JOIN);
+    }
+    let descriptor = template.descriptor();
     let unit = descriptor.segment_unit();
-    let (mode, filter, assembly, extents) = match &analysis.mode {
-        analysis::Mode::Delta(delta) if delta.statics.is_empty() => {
+    let assembly = |time_output, range, step| {
+        let template = Arc::clone(template);
+        Assembly { template, as_of: now, time_output, range, order: vec![], descending: None, step }
+    };
+    let (mode, assembly, extents) = match &template.cut {
+        Cut::Delta(delta) => {
             let step = match delta.step {
                 BucketStep::Written(step) => step,
                 BucketStep::Suggested => {
@@ -91,39 +110,48 @@ pub fn delta(
             if let Some(reason) = delta.refusal(step, range) {
                 return Err(reason);
             }
-            let time_output = TimeOutput::Place(delta.bucket_output);
-            let assembly = Assembly { time_output, range, order: delta.order.clone(), descending: None, step };
-            (Mode::Delta, &delta.filter, assembly, segments(range, step, unit))
+            let assembly = assembly(TimeOutput::Place(delta.bucket_output), range, step);
+            (Mode::Delta, Assembly { order: delta.order.clone(), ..assembly }, segments(range, step, unit))
         }
-        analysis::Mode::Rows(rows) if rows.statics.is_empty() => {
+        Cut::Rows(rows) => {
             let is_exact = rows.filter.time_type != TimeType::Date && rows.filter.truncated.is_zero();
             if !is_exact || range.start() < Timestamp::saturating(0) {
                 return Err(reason::STEP_SPLITS_COLUMN);
             }
-            let time_output = TimeOutput::Name(rows.time_output.clone());
-            let step = query.step.unwrap_or(unit.step());
-            let assembly = Assembly { time_output, range, order: vec![], descending: rows.descending, step };
-            (Mode::Rows, &rows.filter, assembly, segments(range, unit.step(), unit))
+            let assembly =
+                assembly(TimeOutput::Name(rows.time_output.clone()), range, query.step.unwrap_or(unit.step()));
+            (Mode::Rows, Assembly { descending: rows.descending, ..assembly }, segments(range, unit.step(), unit))
         }
-        analysis::Mode::Delta(_) | analysis::Mode::Rows(_) => return Err(reason::STATIC_JOIN),
-        analysis::Mode::Whole | analysis::Mode::None => return Err(analysis.reason),
     };
     if extents.is_empty() || extents.len() > MOST_SEGMENTS {
         return Err(if extents.is_empty() { reason::EMPTY_RANGE } else { reason::MANY_SEGMENTS });
     }
-    let planner = Planner { query, context, descriptor, listing, mode, step: assembly.step, now };
-    let segments: Vec<Segment> = extents.iter().map(|extent| planner.segment(*extent)).collect::<Result<_, _>>()?;
-    // Other segments differ from the first one in the range's literals alone.
-    if let [first, ..] = &*segments {
-        verify(&query.sql, &first.sql, filter, first.extent.ok_or(reason::EMPTY_RANGE)?)?;
+    if is_small(mode, &assembly, &extents) {
+        return Err(reason::SMALL_RANGE);
     }
-    Ok(Plan { mode, reason: analysis.reason, segments, assembly: Some(assembly) })
+    let planner = Planner { query, context, template, listing, mode, step: assembly.step, now };
+    let segments = extents.iter().map(|extent| planner.segment(*extent)).collect();
+    Ok(Plan { mode, reason: template.reason(), segments, assembly: Some(assembly) })
+}
+
+/// Whether a range is a small part of its segments, and they have many rows, or could be read in
+/// part.
+fn is_small(mode: Mode, assembly: &Assembly, extents: &[Extent]) -> bool {
+    let length: i64 = extents.iter().map(|extent| extent.micros()).sum();
+    let range = assembly.range.micros();
+    let has_many = match (mode, assembly.step) {
+        (Mode::Rows, _) => true,
+        (_, Step::Micros(step)) => length / step > FEW_BUCKETS,
+        (_, Step::Months(_)) => false,
+    };
+    let is_clustered = assembly.template.descriptor().clustered_by_time;
+    (has_many || is_clustered) && range.saturating_mul(SMALL_PART) < length
 }
 
 struct Planner<'a> {
     query: &'a Query,
     context: &'a Context,
-    descriptor: &'a SourceDescriptor,
+    template: &'a Template,
     listing: Listing<'a>,
     mode: Mode,
     step: Step,
@@ -131,49 +159,54 @@ struct Planner<'a> {
 }
 
 impl Planner<'_> {
-    fn segment(&self, extent: Extent) -> Result<Segment, Reason> {
+    /// A segment without its SQL, which [`joined`] writes.
+    fn segment(&self, extent: Extent) -> Segment {
+        let descriptor: &SourceDescriptor = self.template.descriptor();
         let slot = slot(self.query, self.step);
         let listed = (self.listing.changed)(extent);
         let changed = listed.map(|(youngest, _)| youngest);
-        let settling = self.descriptor.settle(extent, slot, self.now, changed);
-        let is_sure = changed.is_none_or(|changed| changed.plus(UNSURE) <= self.listing.at);
+        let settling = descriptor.settle(extent, slot, self.now, changed);
+        // Live tables do not settle by the partitions that are listed.
+        let listed = listed.filter(|_| settling.regime != Regime::Live);
+        let is_sure = listed.is_none_or(|(changed, _)| changed.plus(UNSURE) <= self.listing.at);
         let settling = (is_sure || settling.state == State::Open).then_some(settling);
         let state = settling.map_or(State::Open, |settling| settling.state);
-        let (freshness, keep_for) = if state == State::Final {
-            (Freshness { fresh_for: SETTLED_FRESHNESS, stale_until: SETTLED_FRESHNESS }, self.settled_life())
-        } else {
-            let freshness = lifetime(slot);
-            (self.limited(freshness), freshness.stale_until)
+        let open = lifetime(slot);
+        let (freshness, keep_for) = match (state, settling.and_then(|settling| settling.ends)) {
+            (State::Final, _) => {
+                let settled = Freshness { fresh_for: SETTLED_FRESHNESS, stale_until: SETTLED_FRESHNESS };
+                (settled, self.settled_life())
+            }
+            (State::Live, Some(ends)) => (self.limited(open), ends.since(self.now).min(self.settled_life())),
+            _ => (self.limited(open), open.stale_until),
         };
         // The state of an open partition changes with every row, and is looked at too seldom.
         let stamp = match state {
             State::Open => serde_json::json!("open"),
             _ => serde_json::json!(listed.map(|(youngest, count)| (youngest.micros(), count))),
         };
-        let sql = expand(self.query, extent, self.step)?;
         let preimage = preimage(
             self.query,
             self.context,
             self.mode,
             &serde_json::json!({
-                "template": self.query.sql,
-                "column_types": self.query.target.column_types,
+                "template": self.template.digest(),
                 "step": format!("{:?}", self.step),
-                "descriptor": self.descriptor,
                 "segment": [extent.start().micros(), extent.end().micros()],
-                "regime": format!("{:?}", self.descriptor.regime(extent, self.now)),
+                "regime": format!("{:?}", descriptor.regime(extent, self.now)),
                 "changed": stamp,
+                "statics": self.listing.statics,
             }),
         );
-        Ok(Segment {
+        Segment {
             key: Key::new(preimage),
             extent: Some(extent),
-            sql,
+            sql: String::new(),
             maximum_bytes_billed: super::maximum_bytes_billed(self.query, self.context),
             freshness,
             settling,
             keep_for,
-        })
+        }
     }
 
     /// What one caller may see can change without a partition that changes.
@@ -190,19 +223,13 @@ impl Planner<'_> {
     }
 }
 
-fn expand(query: &Query, extent: Extent, step: Step) -> Result<String, Reason> {
-    macros::expand(&query.sql, Some(extent), Some(step), &query.target)
-        .map(|expansion| expansion.sql)
-        .map_err(|_| reason::NOT_EXPANDED)
-}
-
-/// The SQL of one job for all of a plan's segments.
+/// The SQL of one job for all of a plan's segments, with views by their names.
 ///
 /// # Errors
 /// As [`joined`].
-pub fn sql(query: &Query, assembly: &Assembly, segments: &[Segment]) -> Result<String> {
+pub fn sql(assembly: &Assembly, segments: &[Segment]) -> Result<String> {
     let extent = hull(segments.first(), segments.last())?;
-    expand(query, extent, assembly.step).map_err(|_| gone())
+    assembly.template.expand(extent, assembly.step).map_err(|_| gone())
 }
 
 fn hull(first: Option<&Segment>, last: Option<&Segment>) -> Result<Extent> {
@@ -218,27 +245,23 @@ fn gone() -> Error {
 /// One job for neighbouring segments, in order: a segment of their hull.
 ///
 /// # Errors
-/// `Internal` where there are none or they do not expand, which the plan has tried.
-pub fn joined(query: &Query, assembly: &Assembly, segments: &[&Segment]) -> Result<Segment> {
-    if let [only] = segments {
-        return Ok((*only).clone());
-    }
+/// `Internal` where there are none or they do not expand, which the template has tried.
+pub fn joined(assembly: &Assembly, segments: &[&Segment]) -> Result<Segment> {
     let first = *segments.first().ok_or_else(gone)?;
     let extent = hull(Some(first), segments.last().copied())?;
+    let sql = assembly.template.text(extent, assembly.step, assembly.as_of).map_err(|_| gone())?;
+    if let [only] = segments {
+        return Ok(Segment { sql, ..(*only).clone() });
+    }
     let names: Vec<&str> = segments.iter().map(|segment| segment.key.preimage()).collect();
     let freshest = segments.iter().map(|segment| segment.freshness).min_by_key(|freshness| freshness.fresh_for);
     Ok(Segment {
         key: Key::new(names.join("\n")),
         extent: Some(extent),
-        sql: expand(query, extent, assembly.step).map_err(|_| gone())?,
+        sql,
         freshness: freshest.ok_or_else(gone)?,
         ..first.clone()
     })
-}
-
-/// The ids of the partitions that `extent` reads.
-pub fn partition_ids(extent: Extent, unit: PartitionUnit) -> Vec<String> {
-    segments(unit.cover(extent), unit.step(), unit).into_iter().map(|partition| unit.id(partition.start())).collect()
 }
 
 #[cfg(test)]

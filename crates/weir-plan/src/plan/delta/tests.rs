@@ -3,6 +3,7 @@
 use super::*;
 use crate::analysis::Catalog;
 use crate::descriptor::{History, Verdict};
+use crate::extent::PartitionUnit;
 use crate::query::TableId;
 use crate::{Descriptors, analyse};
 
@@ -38,8 +39,9 @@ fn planned(query: &Query, changed: Option<&str>, now: &str) -> Result<Plan, Reas
     let descriptors: Descriptors = [table()].into_iter().collect();
     let analysis = analyse(&query.sql, &Catalog { descriptors: &descriptors, project: Some("p"), dataset: None });
     let changed = changed.map(at);
-    let listing = Listing { at: at(now), changed: &|_| changed.map(|changed| (changed, 1)) };
-    delta(query, &Context::default(), &analysis, &table(), listing, at(now))
+    let listing = Listing { at: at(now), changed: &|_| changed.map(|changed| (changed, 1)), statics: &[] };
+    let template = Template::new(&query.sql, &query.target, &analysis, table(), None)?;
+    delta(query, &Context::default(), &Arc::new(template), listing, at(now))
 }
 
 fn extents(plan: &Plan) -> Vec<Extent> {
@@ -54,12 +56,14 @@ fn a_range_is_cut_at_partitions_and_widened_to_whole_ones() {
     let days = ["2024-01-08", "2024-01-09", "2024-01-10", "2024-01-11"];
     let expected: Vec<_> = days.windows(2).map(|day| extent(day[0], day[1])).collect();
     assert_eq!(extents(&plan), expected);
-    let assembly = plan.assembly.unwrap();
+    let assembly = plan.assembly.clone().unwrap();
     assert_eq!(assembly.range, extent("2024-01-08T06:00:00Z", "2024-01-10T12:00:00Z"));
-    assert_eq!((plan.mode, plan.reason, assembly.time_output), (Mode::Delta, "buckets", TimeOutput::Place(0)));
+    assert_eq!((plan.mode, plan.reason), (Mode::Delta, "buckets"));
+    assert_eq!(assembly.time_output, TimeOutput::Place(0));
     assert_eq!(assembly.order, [OrderKey { output: 0, descending: true, nulls_first: false }]);
     let filter = "ts >= TIMESTAMP '2024-01-08T00:00:00Z' AND ts < TIMESTAMP '2024-01-09T00:00:00Z'";
-    assert!(plan.segments[0].sql.contains(filter), "{}", plan.segments[0].sql);
+    let job = joined(&assembly, &[&plan.segments[0]]).unwrap();
+    assert!(job.sql.contains(filter), "{}", job.sql);
 }
 
 #[test]
@@ -137,10 +141,22 @@ fn neighbours_are_one_job_with_a_name_of_its_own() {
     let asked = query(DAILY, "2024-01-08", "2024-01-10", "5m");
     let plan = planned(&asked, Some("2024-01-09"), NOW).unwrap();
     let segments: Vec<_> = plan.segments.iter().collect();
-    let job = joined(&asked, plan.assembly.as_ref().unwrap(), &segments).unwrap();
+    let job = joined(plan.assembly.as_ref().unwrap(), &segments).unwrap();
     assert_eq!(job.extent, Some(extent("2024-01-08", "2024-01-10")));
     assert!(job.sql.contains("ts >= TIMESTAMP '2024-01-08T00:00:00Z' AND ts < TIMESTAMP '2024-01-10T00:00:00Z'"));
     assert!(segments.iter().all(|segment| segment.key != job.key));
+}
+
+#[test]
+fn a_small_part_of_many_rows_is_not_cut() {
+    let reason = |sql: &str, to: &str, step: &str| {
+        planned(&query(sql, "2024-01-08T00:00:00Z", to, step), Some(NOW), NOW).map(|plan| plan.reason)
+    };
+    assert_eq!(reason(ROWS, "2024-01-08T05:59:59Z", "1m"), Err("small_range"));
+    assert_eq!(reason(ROWS, "2024-01-08T06:00:00Z", "1m"), Ok("raw_rows"));
+    assert_eq!(reason(DAILY, "2024-01-08T01:00:00Z", "1s"), Err("small_range"));
+    assert_eq!(reason(DAILY, "2024-01-08T12:00:00Z", "1s"), Ok("buckets"));
+    assert_eq!(reason(DAILY, "2024-01-08T01:00:00Z", "1m"), Ok("buckets"), "a day of minutes is little");
 }
 
 #[test]
@@ -158,13 +174,4 @@ fn what_cannot_be_cut_says_why() {
     check(DAILY, "1969-01-01", "1970-02-01", "5m", "before_epoch");
     check(DAILY, "2020-01-01", "2024-01-01", "5m", "many_segments");
     check(DAILY, "2024-01-01", "2024-01-01", "5m", "empty_range");
-}
-
-#[test]
-fn partitions_have_the_ids_of_the_information_schema() {
-    let ids = |from: &str, to: &str, unit| partition_ids(extent(from, to), unit);
-    assert_eq!(ids("2024-01-30T12:00:00Z", "2024-02-01", PartitionUnit::Day), ["20240130", "20240131"]);
-    assert_eq!(ids("2024-01-30T12:10:00Z", "2024-01-30T13:10:00Z", PartitionUnit::Hour), ["2024013012", "2024013013"]);
-    assert_eq!(ids("2024-01-30", "2024-03-01", PartitionUnit::Month), ["202401", "202402"]);
-    assert_eq!(ids("2023-12-31", "2024-01-02", PartitionUnit::Year), ["2023", "2024"]);
 }

@@ -1,0 +1,363 @@
+//! A view that is read by its tables: its text with bounds on their pruning columns, which the view
+//! itself may hide, and without the tables of the side of the flip that a range has no rows of.
+//!
+//! What the descriptor says of the view is believed: that a row depends on rows of its own time
+//! alone, and how time, pruning columns and sides belong together. The text is looked at only as far
+//! as its tables must be found in it; what is not found makes no view.
+
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+
+use sqlparser::ast::{Query, SetExpr, SetOperator, SetQuantifier, Statement, visit_relations};
+use sqlparser::dialect::BigQueryDialect;
+use sqlparser::parser::Parser;
+
+use crate::analysis::{Reason, reason};
+use crate::descriptor::{Branch, Side, Sides, SourceDescriptor, TimeType};
+use crate::extent::{Extent, Timestamp};
+use crate::query::TableId;
+use crate::sql::{self, Path, paths};
+
+/// The most views inside one another.
+const DEEPEST: usize = 8;
+
+/// A view's text, ready to be read by its tables.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct View {
+    branches: Vec<Branch>,
+    text: Vec<Piece>,
+}
+
+/// A part of a view's text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Piece {
+    Text(String),
+    /// A table, by its place among the branches.
+    Branch(usize),
+    /// The date of the day.
+    Today,
+    /// What UNION ALL joins.
+    Union(Vec<Vec<Piece>>),
+}
+
+impl View {
+    /// Reads the view of a descriptor; `texts` gives those of views.
+    ///
+    /// # Errors
+    /// [`reason::VIEW_UNKNOWN`] where its text does not read exactly the descriptor's branches by
+    /// their full names, or reads the time of day.
+    pub fn new<'t>(descriptor: &SourceDescriptor, texts: impl Fn(&TableId) -> Option<&'t str>) -> Result<Self, Reason> {
+        let branches = descriptor.branches.clone();
+        let reader = Reader { branches: &branches, texts: &texts };
+        let text = reader.view(&descriptor.table, DEEPEST).ok_or(reason::VIEW_UNKNOWN)?;
+        let mut read = BTreeSet::new();
+        branches_of(&text, &mut read);
+        if read.len() != branches.len() {
+            return Err(reason::VIEW_UNKNOWN);
+        }
+        Ok(Self { branches, text })
+    }
+
+    /// Reads a table with bounds on a pruning column that is not its time; `None` where there is none.
+    pub fn of_table(descriptor: &SourceDescriptor) -> Option<Self> {
+        let same = |column: &str| descriptor.time_column.as_ref().is_some_and(|time| time.eq_ignore_ascii_case(column));
+        let pruning = descriptor.pruning.clone().filter(|pruning| !same(&pruning.column))?;
+        let branch = Branch { table: descriptor.table.clone(), side: Side::Both, pruning: Some(pruning) };
+        let alias = Piece::Text(format!(" AS `{}`", descriptor.table.table));
+        let text = vec![Piece::Text("SELECT * FROM ".to_owned()), Piece::Branch(0), alias];
+        Some(Self { branches: vec![branch], text })
+    }
+
+    /// The text for rows with a time in `extent` as of `now`, whose date stands in it for CURRENT_DATE.
+    pub fn text(&self, extent: Extent, sides: Sides, now: Timestamp) -> String {
+        let reading = Reading { branches: &self.branches, extent, sides, now };
+        let mut text = String::new();
+        reading.write(&self.text, &mut text);
+        text
+    }
+}
+
+fn branches_of(pieces: &[Piece], found: &mut BTreeSet<usize>) {
+    for piece in pieces {
+        match piece {
+            Piece::Branch(branch) => drop(found.insert(*branch)),
+            Piece::Union(arms) => arms.iter().for_each(|arm| branches_of(arm, found)),
+            Piece::Text(_) | Piece::Today => {}
+        }
+    }
+}
+
+struct Reading<'a> {
+    branches: &'a [Branch],
+    extent: Extent,
+    sides: Sides,
+    now: Timestamp,
+}
+
+impl Reading<'_> {
+    /// The times of which a branch is read.
+    fn times(&self, branch: usize) -> Option<Extent> {
+        match self.branches[branch].side {
+            Side::Both => Some(self.extent),
+            Side::Live => self.sides.live,
+            Side::Daily => self.sides.daily,
+        }
+    }
+
+    /// Whether a text reads tables, none of which has rows here.
+    fn is_empty(&self, pieces: &[Piece]) -> bool {
+        let mut read = BTreeSet::new();
+        branches_of(pieces, &mut read);
+        !read.is_empty() && read.into_iter().all(|branch| self.times(branch).is_none())
+    }
+
+    fn write(&self, pieces: &[Piece], text: &mut String) {
+        for piece in pieces {
+            match piece {
+                Piece::Text(piece) => text.push_str(piece),
+                Piece::Today => text.extend([" DATE '", &self.now.date().to_string(), "' "]),
+                Piece::Branch(branch) => self.write_branch(*branch, text),
+                Piece::Union(arms) => self.write_union(arms, text),
+            }
+        }
+    }
+
+    fn write_union(&self, arms: &[Vec<Piece>], text: &mut String) {
+        let mut read: Vec<_> = arms.iter().filter(|arm| !self.is_empty(arm)).collect();
+        read.extend(arms.first().filter(|_| read.is_empty()));
+        for (number, arm) in read.into_iter().enumerate() {
+            if number > 0 {
+                text.push_str("\nUNION ALL\n");
+            }
+            self.write(arm, text);
+        }
+    }
+
+    fn write_branch(&self, branch: usize, text: &mut String) {
+        let Branch { table, pruning, .. } = &self.branches[branch];
+        text.extend(["(SELECT * FROM `", &table.to_string(), "`"]);
+        match (self.times(branch), pruning) {
+            (None, _) => text.push_str(" WHERE FALSE"),
+            (Some(_), None) => {}
+            (Some(times), Some(pruning)) => {
+                let bounds = pruning.bounds(times);
+                let (column, kind): (_, TimeType) = (&pruning.column, pruning.time_type);
+                let (start, end) = (kind.start(bounds), kind.end(bounds));
+                text.push_str(&format!(" WHERE `{column}` >= {start} AND `{column}` < {end}"));
+            }
+        }
+        text.push(')');
+    }
+}
+
+struct Reader<'a, F> {
+    branches: &'a [Branch],
+    texts: &'a F,
+}
+
+impl<'t, F: Fn(&TableId) -> Option<&'t str>> Reader<'_, F> {
+    fn view(&self, view: &TableId, depth: usize) -> Option<Vec<Piece>> {
+        let text = (self.texts)(view)?.trim_end_matches(|c: char| c == ';' || c.is_whitespace());
+        let query = query(text)?;
+        let arms = arms(&query, text)?;
+        let arms: Option<Vec<_>> = arms.into_iter().map(|arm| self.arm(arm, depth)).collect();
+        let (arms, counts): (Vec<_>, Vec<_>) = arms?.into_iter().unzip();
+        // Every table that the parser sees was found, and nothing that it does not take for one.
+        if relations(&query)?.len() != counts.into_iter().sum::<usize>() {
+            return None;
+        }
+        Some(match <[Vec<Piece>; 1]>::try_from(arms) {
+            Ok([only]) => only,
+            Err(arms) => vec![Piece::Union(arms)],
+        })
+    }
+
+    /// The pieces of a text, and how many tables it names.
+    fn arm(&self, text: &str, depth: usize) -> Option<(Vec<Piece>, usize)> {
+        let (mut pieces, mut end, mut count) = (vec![], 0, 0);
+        for Path { parts, place } in paths(text) {
+            let after = &text[place.end..];
+            if is_one_of(&parts, &["CURRENT_DATE"]) {
+                let after = after.trim_start();
+                let called = after.starts_with('(');
+                let rest = if called { after[1..].trim_start().strip_prefix(')')? } else { &text[place.end..] };
+                pieces.extend([Piece::Text(text[end..place.start].to_owned()), Piece::Today]);
+                end = text.len() - rest.len();
+            } else if sql::volatile_function(&parts.join(".")).is_some() || self.is_column(&parts) {
+                return None;
+            } else if let Some(found) = self.table(&parts, depth) {
+                pieces.push(Piece::Text(text[end..place.start].to_owned()));
+                pieces.extend(found?);
+                pieces.extend(alias(&parts, after).map(Piece::Text));
+                (end, count) = (place.end, count + 1);
+            }
+        }
+        pieces.push(Piece::Text(text[end..].to_owned()));
+        Some((pieces, count))
+    }
+
+    /// Whether a name is that of a column by the full name of its table.
+    fn is_column(&self, parts: &[String]) -> bool {
+        (3..parts.len()).any(|length| self.table(&parts[..length], 0).is_some())
+    }
+
+    /// What a name stands for if it is that of a table: the inner `None` for one that cannot be read.
+    fn table(&self, parts: &[String], depth: usize) -> Option<Option<Vec<Piece>>> {
+        let id: TableId = parts.join(".").parse().ok()?;
+        if let Some(branch) = self.branches.iter().position(|branch| branch.table == id) {
+            return Some(Some(vec![Piece::Branch(branch)]));
+        }
+        (self.texts)(&id)?;
+        let view = depth.checked_sub(1).and_then(|depth| self.view(&id, depth));
+        Some(view.map(|mut pieces| {
+            pieces.insert(0, Piece::Text("(\n".to_owned()));
+            pieces.push(Piece::Text("\n)".to_owned()));
+            pieces
+        }))
+    }
+}
+
+fn is_one_of(parts: &[String], words: &[&str]) -> bool {
+    matches!(parts, [only] if words.iter().any(|word| word.eq_ignore_ascii_case(only)))
+}
+
+fn query(text: &str) -> Option<Box<Query>> {
+    let statements = Parser::parse_sql(&BigQueryDialect {}, text).ok()?;
+    match <[Statement; 1]>::try_from(statements) {
+        Ok([Statement::Query(query)]) => Some(query),
+        _ => None,
+    }
+}
+
+/// The full names of the tables that a query reads, as often as it does.
+fn relations(query: &Query) -> Option<Vec<TableId>> {
+    let with = query.with.iter().flat_map(|with| &with.cte_tables);
+    let named: BTreeSet<String> = with.map(|table| table.alias.name.value.to_lowercase()).collect();
+    let mut found = Some(vec![]);
+    let _: ControlFlow<()> = visit_relations(query, |name| {
+        let parts: Vec<&str> = name.0.iter().filter_map(|part| Some(part.as_ident()?.value.as_str())).collect();
+        let is_named = matches!(&*parts, [only] if named.contains(&only.to_lowercase()));
+        if !is_named {
+            let id = parts.join(".").parse().ok();
+            found = found.take().zip(id).map(|(mut all, id)| {
+                all.push(id);
+                all
+            });
+        }
+        ControlFlow::Continue(())
+    });
+    found
+}
+
+/// The texts that UNION ALL joins, if that is all that a query does; else its whole text.
+fn arms<'t>(query: &Query, text: &'t str) -> Option<Vec<&'t str>> {
+    let is_bare = query.with.is_none() && query.order_by.is_none() && query.limit_clause.is_none();
+    let Some(count) = leaves(&query.body).filter(|count| is_bare && *count > 1) else { return Some(vec![text]) };
+    let arms = divided(text);
+    (arms.len() == count).then_some(arms)
+}
+
+fn leaves(body: &SetExpr) -> Option<usize> {
+    match body {
+        SetExpr::Select(_) | SetExpr::Query(_) => Some(1),
+        SetExpr::SetOperation { op: SetOperator::Union, set_quantifier: SetQuantifier::All, left, right } => {
+            Some(leaves(left)? + leaves(right)?)
+        }
+        _ => None,
+    }
+}
+
+/// A text divided at each UNION ALL that no bracket is round.
+fn divided(text: &str) -> Vec<&str> {
+    let (mut arms, mut start) = (vec![], 0);
+    let all = paths(text);
+    for pair in all.windows(2) {
+        let [union, quantifier] = pair else { continue };
+        let arm = start..union.place.start;
+        if union.is("UNION") && quantifier.is("ALL") && depth(&text[arm.clone()]) == 0 {
+            arms.push(&text[arm]);
+            start = quantifier.place.end;
+        }
+    }
+    arms.push(&text[start..]);
+    arms
+}
+
+/// How many brackets of a text are still open at its end.
+fn depth(text: &str) -> i64 {
+    let code = sql::lexemes(text).filter(|(lexeme, _)| *lexeme == sql::Lexeme::Code);
+    let bracket = |c: char| match c {
+        '(' => 1,
+        ')' => -1,
+        _ => 0,
+    };
+    code.flat_map(|(_, code)| code.chars()).map(bracket).sum()
+}
+
+/// The tables and views that a text without macros reads, by their full names; `None` where it cannot
+/// be parsed, or names one in another way.
+pub fn tables(text: &str) -> Option<Vec<TableId>> {
+    relations(&*query(text)?)
+}
+
+/// A text with the view in place of its name; `None` unless it is named exactly once, by one of
+/// `names`, and its columns are not called by its full name.
+pub fn substituted(text: &str, names: &[Vec<String>], view: &str) -> Option<String> {
+    let is_name = |path: &Path, name: &Vec<String>| {
+        path.parts == *name || name.len() > 1 && path.parts.len() > name.len() && path.parts.starts_with(name)
+    };
+    let mut named = paths(text).into_iter().filter(|path| names.iter().any(|name| is_name(path, name)));
+    let (Some(Path { parts, place }), None) = (named.next(), named.next()) else { return None };
+    if !names.contains(&parts) {
+        return None;
+    }
+    let after = &text[place.end..];
+    let alias = alias(&parts, after).unwrap_or_default();
+    Some(format!("{}(\n{view}\n){alias}{after}", &text[..place.start]))
+}
+
+/// What may follow a table besides its alias.
+const AFTER_A_TABLE: [&str; 22] = [
+    "CROSS",
+    "EXCEPT",
+    "FOR",
+    "FULL",
+    "GROUP",
+    "HAVING",
+    "INNER",
+    "INTERSECT",
+    "JOIN",
+    "LEFT",
+    "LIMIT",
+    "ON",
+    "ORDER",
+    "PIVOT",
+    "QUALIFY",
+    "RIGHT",
+    "TABLESAMPLE",
+    "UNION",
+    "UNPIVOT",
+    "USING",
+    "WHERE",
+    "WINDOW",
+];
+
+/// The alias that a table of this name has by itself, where none follows.
+fn alias(parts: &[String], after: &str) -> Option<String> {
+    let code = sql::lexemes(after).find(|(lexeme, text)| {
+        *lexeme != sql::Lexeme::Comment && (*lexeme != sql::Lexeme::Code || !text.trim().is_empty())
+    });
+    let follows = match code {
+        Some((sql::Lexeme::Name, _)) => true,
+        Some((sql::Lexeme::Code, text)) => {
+            let word: String =
+                text.trim_start().chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
+            !word.is_empty() && !AFTER_A_TABLE.iter().any(|keyword| keyword.eq_ignore_ascii_case(&word))
+        }
+        _ => false,
+    };
+    if follows { None } else { Some(format!(" AS `{}`", parts.last()?)) }
+}
+
+#[cfg(test)]
+mod tests;

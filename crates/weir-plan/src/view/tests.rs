@@ -1,0 +1,127 @@
+//! Views by their tables, as text; that they answer the same is shown where SQL can be run.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::*;
+use crate::descriptor::{Comparison, Flip, Pruning};
+
+const NOW: &str = "2024-03-10T12:00:00Z";
+
+fn at(text: &str) -> Timestamp {
+    Timestamp::parse(text, Timestamp::MIN).unwrap()
+}
+
+fn extent(from: &str, to: &str) -> Extent {
+    Extent::new(at(from), at(to)).unwrap()
+}
+
+fn branch(name: &str, side: Side, column: Option<&str>) -> Branch {
+    let pruning = column.map(|column| Pruning {
+        column: column.into(),
+        time_type: TimeType::Timestamp,
+        hidden: true,
+        truncated: Duration::from_hours(24),
+        behind: Duration::ZERO,
+        slack: Duration::ZERO,
+    });
+    Branch { table: TableId::new("p", "d", name), side, pruning }
+}
+
+fn descriptor() -> SourceDescriptor {
+    SourceDescriptor {
+        time_column: Some("ts".into()),
+        flip: Some(Flip { days: 2, comparison: Comparison::ByDate }),
+        daily_table: Some(TableId::new("p", "d", "daily")),
+        branches: vec![
+            branch("live_a", Side::Live, Some("day")),
+            branch("live_b", Side::Live, Some("day")),
+            branch("daily", Side::Daily, Some("ts")),
+        ],
+        ..SourceDescriptor::new(TableId::new("p", "d", "v"))
+    }
+}
+
+const OVERALL: &str = "SELECT ts, SUM(n) AS value FROM `p.d.union` GROUP BY ts;\n";
+const UNION: &str = "SELECT ts, n FROM `p.d.live_a` WHERE ts > CURRENT_DATE() -- UNION ALL\nunion all\n\
+    (SELECT ts, n FROM `p`.d.live_b x WHERE ts > CURRENT_DATE)\nUNION ALL SELECT ts, n FROM p.d.daily";
+
+fn view(overall: &str, union: &str) -> Result<View, Reason> {
+    let names = ["p.d.v", "p.d.union"].map(|name| name.parse::<TableId>().unwrap());
+    let texts: BTreeMap<TableId, String> = names.into_iter().zip([overall.to_owned(), union.to_owned()]).collect();
+    View::new(&descriptor(), |table| texts.get(table).map(String::as_str))
+}
+
+fn text(extent: Extent) -> String {
+    let now = at(NOW);
+    view(OVERALL, UNION).unwrap().text(extent, descriptor().sides(extent, now), now)
+}
+
+#[test]
+fn tables_are_bounded_by_their_pruning_columns() {
+    let seam = text(extent("2024-03-07T06:00:00Z", "2024-03-10T12:00:00Z"));
+    let live = "(SELECT * FROM `p.d.live_a` WHERE `day` >= TIMESTAMP '2024-03-09T00:00:00Z' \
+        AND `day` < TIMESTAMP '2024-03-11T00:00:00Z') AS `live_a` WHERE ts >  DATE '2024-03-10'  -- UNION ALL";
+    assert!(seam.contains(live), "{seam}");
+    assert!(seam.contains("(SELECT * FROM `p.d.live_b` WHERE `day` >="), "{seam}");
+    assert!(seam.contains(") x WHERE ts >  DATE '2024-03-10' )"), "{seam}");
+    let daily = "(SELECT * FROM `p.d.daily` WHERE `ts` >= TIMESTAMP '2024-03-07T00:00:00Z' \
+        AND `ts` < TIMESTAMP '2024-03-09T00:00:00Z') AS `daily`";
+    assert!(seam.contains(daily), "{seam}");
+    assert!(seam.starts_with("SELECT ts, SUM(n) AS value FROM (\nSELECT ts, n FROM (SELECT"), "{seam}");
+    assert!(seam.ends_with("\n) AS `union` GROUP BY ts"), "{seam}");
+}
+
+#[test]
+fn tables_of_the_other_side_are_left_out() {
+    let daily = text(extent("2024-03-01", "2024-03-05"));
+    assert!(daily.contains("daily") && !daily.contains("live") && !daily.contains("UNION"), "{daily}");
+    let live = text(extent("2024-03-09", "2024-03-10"));
+    assert!(!live.contains("daily") && live.contains("live_a") && live.contains("UNION ALL"), "{live}");
+}
+
+#[test]
+fn a_table_outside_of_a_union_is_read_without_rows() {
+    let only = SourceDescriptor { branches: vec![branch("live_a", Side::Live, None)], ..descriptor() };
+    let view = View::new(&only, |table| (table.table == "v").then_some("SELECT ts FROM `p.d.live_a`")).unwrap();
+    let past = extent("2024-03-01", "2024-03-05");
+    let text = view.text(past, only.sides(past, at(NOW)), at(NOW));
+    assert_eq!(text, "SELECT ts FROM (SELECT * FROM `p.d.live_a` WHERE FALSE) AS `live_a`");
+}
+
+#[test]
+fn a_text_that_is_not_the_descriptors_makes_no_view() {
+    let check = |overall: &str, union: &str, what: &str| {
+        assert_eq!(view(overall, union).err(), Some(reason::VIEW_UNKNOWN), "{what}");
+    };
+    assert!(view(OVERALL, UNION).is_ok());
+    check(OVERALL, "SELECT ts, n FROM `p.d.live_a`", "branches that are not read");
+    check(OVERALL, &format!("{UNION} UNION ALL SELECT ts, n FROM `p.d.other`"), "a table that is no branch");
+    check(OVERALL, &format!("{UNION} UNION ALL SELECT ts, n FROM d.daily"), "a name without project");
+    check(OVERALL, &format!("{UNION} WHERE `p.d.daily`.n > 0"), "a name outside of FROM");
+    check(OVERALL, &UNION.replace("CURRENT_DATE()", "CURRENT_DATE('Asia/Tokyo')"), "a date of elsewhere");
+    check(OVERALL, &UNION.replace("CURRENT_DATE()", "CURRENT_TIMESTAMP()"), "the time of day");
+    check("SELECT * FROM `p.d.v`", UNION, "itself");
+    check("DELETE FROM `p.d.union` WHERE TRUE", UNION, "no query");
+    check("SELECT (", UNION, "no SQL");
+}
+
+#[test]
+fn a_view_takes_the_place_of_its_one_name() {
+    let names = vec![vec!["p".to_owned(), "d".to_owned(), "v".to_owned()]];
+    let check = |text: &str, expected: Option<&str>| {
+        assert_eq!(substituted(text, &names, "SELECT 1").as_deref(), expected, "{text}");
+    };
+    check("SELECT x FROM `p.d.v` WHERE a", Some("SELECT x FROM (\nSELECT 1\n) AS `v` WHERE a"));
+    check("SELECT x FROM p.d.v", Some("SELECT x FROM (\nSELECT 1\n) AS `v`"));
+    check("(SELECT x FROM p.d.`v`) -- y", Some("(SELECT x FROM (\nSELECT 1\n) AS `v`) -- y"));
+    check("SELECT x FROM `p.d.v` /* as */ AS t", Some("SELECT x FROM (\nSELECT 1\n) /* as */ AS t"));
+    check("SELECT x FROM `p.d.v` t, u", Some("SELECT x FROM (\nSELECT 1\n) t, u"));
+    check("SELECT x FROM `p.d.v` `t`", Some("SELECT x FROM (\nSELECT 1\n) `t`"));
+    check("SELECT x FROM `p.d.v`, u", Some("SELECT x FROM (\nSELECT 1\n) AS `v`, u"));
+    check("SELECT x FROM `p.d.v` a JOIN `p.d.v` b", None);
+    check("SELECT v.x FROM `p.d.v`", Some("SELECT v.x FROM (\nSELECT 1\n) AS `v`"));
+    check("SELECT `p.d.v`.x FROM `p.d.v`", None);
+    check("SELECT `p.d.v`.x FROM `p.d.other`", None);
+    check("SELECT 'p.d.v'", None);
+}
