@@ -4,6 +4,7 @@
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use futures::future::join_all;
 use proptest::prelude::*;
+use weir_plan::SourceDescriptor;
 use weir_plan::extent::{DAY, HOUR, MINUTE};
 
 use super::*;
@@ -327,4 +328,55 @@ proptest! {
             }
         });
     }
+}
+
+#[tokio::test]
+async fn days_apart_are_one_job_where_that_bills_less() {
+    let place = Place::new();
+    let now = place.clock.now();
+    let day = |from: u64, to: u64| query(BUCKETS, days_before(now, from), days_before(now, to), "1h");
+    place.ask(&day(6, 5)).await;
+    place.ask(&day(4, 3)).await;
+    // A day is smaller than the least charge, so that the day between costs nothing.
+    let (jobs, answer) = place.jobs(&day(7, 2)).await;
+    assert_eq!((jobs, answer.provenance.bytes_billed), (1, 10 << 20));
+    let expected = place.uncached(&day(7, 2), day(7, 2).range.unwrap()).await;
+    assert_eq!(answer.batches.concat().unwrap(), expected.concat().unwrap());
+}
+
+#[tokio::test]
+async fn a_static_table_is_joined_in_parts_until_it_changes() {
+    let mut place = Place::new();
+    let names = TableId::new("p", "d", "names");
+    let rows = |name: &str| {
+        let columns: Vec<(&str, ArrayRef)> = vec![
+            ("branch", Arc::new(StringArray::from(vec!["control", "treatment"]))),
+            ("name", Arc::new(StringArray::from(vec![name, "b"]))),
+        ];
+        batches(columns).concat().unwrap()
+    };
+    let spec = TableSpec { id: names.clone(), schema: rows("a").schema(), partitioning: None };
+    place.source.create_table(spec).unwrap();
+    place.source.append(&names, &rows("a")).unwrap();
+    let sql = "SELECT $__timeGroup(t.ts, $__interval) AS time, names.name, SUM(t.n) AS s FROM `p.d.t` AS t \
+        JOIN `p.d.names` AS names ON names.branch = t.branch WHERE $__timeFilter(t.ts) GROUP BY 1, 2 ORDER BY 1, 2";
+    let now = place.clock.now();
+    let asked = query(sql, days_before(now, 5), days_before(now, 2), "6h");
+    assert_eq!(place.ask(&asked).await.provenance.reason, reason::JOIN_NOT_STATIC);
+
+    let described = SourceDescriptor { is_static: true, ..SourceDescriptor::new(names.clone()) };
+    let descriptors = Arc::new([described].into_iter().collect());
+    let mut app = App::new(StoreSettings::of(64 << 20), Arc::clone(&place.clock) as Arc<dyn Clock>, App::GRACE);
+    let settings = EngineSettings { descriptors, ..EngineSettings::default() };
+    place.engine = app.add_source("only", Arc::clone(&place.source) as Arc<dyn Source>, settings);
+    let first = place.ask(&asked).await;
+    assert_eq!((first.provenance.mode, first.provenance.status), (Mode::Delta, Status::Miss));
+    assert_eq!(place.ask(&asked).await.provenance.status, Status::Hit);
+    place.advance(Duration::from_mins(6));
+    place.source.replace(&names, &rows("c")).unwrap();
+    place.advance(Duration::from_mins(6));
+    let changed = place.ask(&asked).await;
+    assert_eq!(changed.provenance.status, Status::Miss);
+    let expected = place.uncached(&asked, asked.range.unwrap()).await;
+    assert_eq!(changed.batches.concat().unwrap(), expected.concat().unwrap());
 }

@@ -219,3 +219,69 @@ async fn a_live_table_is_read_by_the_partitions_of_its_hidden_day() {
     let expected = uncached(&engine, &query, widened(&query)).await;
     assert_eq!(answer.batches.concat().unwrap(), expected.concat().unwrap());
 }
+
+#[tokio::test]
+async fn late_rows_of_live_days_come_along_where_that_costs_nothing() {
+    let place = place();
+    let engine = place.engine();
+    ask(&engine, &place.query(FLOWS[0], 2, "1h")).await;
+    place.clock.set(place.clock.now().plus(hours(2)));
+    let before = place.source.bill();
+    let query = place.query(FLOWS[0], 2, "1h");
+    let answer = ask(&engine, &query).await;
+    // The listing, and one job over 17 tables; of three days one is open, and two may have late rows.
+    let after = place.source.bill();
+    assert_eq!((after.jobs - before.jobs, after.bytes_billed - before.bytes_billed), (2, (1 + 17) * (10 << 20)));
+    assert_eq!(answer.provenance.bytes_billed, 17 * (10 << 20));
+    let expected = uncached(&engine, &query, widened(&query)).await;
+    assert_eq!(answer.batches.concat().unwrap(), expected.concat().unwrap());
+}
+
+/// Its jobs begin a minute late.
+struct Late(Place);
+
+#[async_trait::async_trait]
+impl Source for Late {
+    fn identity(&self) -> &crate::source::Identity {
+        self.0.source.identity()
+    }
+
+    async fn dry_run(&self, job: &crate::source::Job) -> Result<crate::source::Estimate> {
+        self.0.source.dry_run(job).await
+    }
+
+    async fn run(&self, job: crate::source::Job) -> Result<crate::source::Outcome> {
+        self.0.clock.set(self.0.clock.now().plus(Duration::from_mins(1)));
+        self.0.source.run(job).await
+    }
+
+    async fn table(&self, table: &TableId) -> Result<crate::source::Table> {
+        self.0.source.table(table).await
+    }
+}
+
+#[tokio::test]
+async fn what_was_planned_before_midnight_and_began_after_it_is_served_and_not_kept() {
+    let late = Late(place());
+    let clock = Arc::clone(&late.0.clock);
+    let mut app = App::new(StoreSettings::of(64 << 20), Arc::clone(&clock) as Arc<dyn Clock>, App::GRACE);
+    let query = late.0.query(FLOWS[0], 3, "1h");
+    let source = Arc::clone(&late.0.source);
+    let engine = app.add_source("only", Arc::new(late), EngineSettings::default());
+    let jobs_of_two = async |now: &str| {
+        let listing = "2024-03-10T23:50:00Z";
+        clock.set(at(listing).max(clock.now()));
+        ask(&engine, &query).await;
+        clock.set(at(now));
+        let before = source.bill().jobs;
+        let answer = ask(&engine, &query).await;
+        assert_eq!(answer.provenance.mode, Mode::Delta);
+        clock.set(clock.now().plus(Duration::from_secs(1)));
+        let again = ask(&engine, &query).await;
+        (source.bill().jobs - before, again.provenance.status)
+    };
+    let (jobs, status) = jobs_of_two("2024-03-10T23:59:30Z").await;
+    assert!(jobs >= 2 && status != Status::Hit, "{jobs} {status:?}");
+    let (_, status) = jobs_of_two("2024-03-11T10:00:00Z").await;
+    assert_eq!(status, Status::Hit, "kept within a day");
+}
