@@ -12,8 +12,7 @@ use super::sql::{self, Macro};
 use super::tree::Node;
 
 /// Keys by which the backend tells a target of doitintl's (`plugin/target.rs`).
-const OF_DOITINTL: [&str; 6] =
-    ["timeColumn", "timeColumnType", "metricColumn", "orderByCol", "orderBySort", "convertToUTC"];
+const OF_DOITINTL: [&str; 5] = ["timeColumn", "timeColumnType", "metricColumn", "orderByCol", "orderBySort"];
 /// Keys that only targets of the two plugins have, of all that have `rawSql`.
 const OF_BIGQUERY: [&str; 9] = [
     "location",
