@@ -9,7 +9,7 @@ use super::doitintl;
 use super::known::Plugin;
 use super::report::Finding;
 use super::sql::{self, Macro};
-use super::tree::Node;
+use crate::document::Node;
 
 /// Keys by which the backend tells a target of doitintl's (`plugin/target.rs`).
 const OF_DOITINTL: [&str; 5] = ["timeColumn", "timeColumnType", "metricColumn", "orderByCol", "orderBySort"];

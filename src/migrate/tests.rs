@@ -7,9 +7,9 @@ mod queries;
 
 use std::path::Path;
 
-use super::document::Document;
 use super::known::Known;
 use super::report::FileReport;
+use crate::document::Document;
 
 /// The fixtures, by name.
 const FIXTURES: [(&str, &str); 10] = [

@@ -2,14 +2,14 @@
 
 use serde_json::json;
 
-use super::super::json;
 use super::super::known::Plugin;
 use super::super::target::{Asker, Target, judge};
+use crate::document::{Document, Format};
 
 /// The codes of what differs, then of what needs a person.
 fn codes(query: &serde_json::Value, plugin: Plugin, version: Option<&str>) -> String {
-    let node = json::read(&query.to_string()).unwrap();
-    let target = Target { query: &node, sql: None, plugin, asker: Asker::Panel, escaped: false, version };
+    let trees = Document::parse(Format::Json, &query.to_string()).unwrap();
+    let target = Target { query: &trees[0], sql: None, plugin, asker: Asker::Panel, escaped: false, version };
     let judgement = judge(&target);
     let codes = |found: &[crate::migrate::Finding]| found.iter().map(|found| found.code).collect::<Vec<_>>().join(" ");
     format!("{} | {}", codes(&judgement.differs), codes(&judgement.needs_person))

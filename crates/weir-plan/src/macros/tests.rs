@@ -302,18 +302,27 @@ proptest! {
 
     #[test]
     fn expansion_never_changes_strings_and_comments(
-        pieces in prop::collection::vec((prop::sample::select(MACROS), "[a-z$ (]{0,4}", 0..4_usize), 0..12)
+        pieces in prop::collection::vec((prop::sample::select(MACROS), "[a-z$ (]{0,4}", 0..6_usize), 0..12)
     ) {
         let (mut template, mut kept) = (String::new(), vec![]);
         for (code, inside, shape) in pieces {
-            let (inside, end) = match shape {
-                0 => (format!("'$__timeFilter(x) {inside}'"), ""),
-                1 => (format!("\"\"\"$env '{inside} $__interval\"\"\""), ""),
-                2 => (format!("-- $__timeGroup(t, {inside}"), "\n"),
-                _ => (format!("/* ${{env}} {inside} [[x]] */"), ""),
+            let ((inside, end), is_kept) = match shape {
+                0 => ((format!("'$__timeFilter(x) {inside}'"), ""), None),
+                1 => ((format!("\"\"\"$env '{inside} $__interval\"\"\""), ""), None),
+                2 => ((format!("-- $__timeGroup(t, {inside}"), "\n"), None),
+                3 => ((format!("/* ${{env}} ${{__from}} {inside} [[x]] */"), ""), None),
+                // A front end puts the values of variables into strings too; in braces Grafana's own are told.
+                4 => {
+                    let text = |from: &str| format!("'{from}{inside}${{__nope}} [[__to]] $__from'");
+                    ((text("${__from}"), ""), Some(text("1704067200000")))
+                }
+                _ => {
+                    let text = |from: &str| format!("r\"{from} {inside}\"");
+                    ((text("${__from:date:iso}"), ""), Some(text("2024-01-01T00:00:00.000Z")))
+                }
             };
             template.extend([code, " ", &inside, end]);
-            kept.push(inside);
+            kept.push(is_kept.unwrap_or(inside));
         }
         let found = expanded(&template).unwrap();
         let is_kept = |(lexeme, text): &(Lexeme, &str)| match lexeme {
