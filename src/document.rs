@@ -81,8 +81,16 @@ mod tests {
         let text = r#"{"b": [1, -0.5, 1E400, true, null], "a": {"s": "1"}, "a": 2}"#;
         check("b.json", text, json!({"b": [1, -0.5, null, true, null], "a": 2}));
         check("-", text, json!({"b": [1, -0.5, null, true, null], "a": 2}));
-        check("b.yaml", "b: [1, .5, 1e400, True, ~, yes]\na: {s: '1'}\n", json!({"b": [1, ".5", null, true, null, "yes"], "a": {"s": "1"}}));
-        check("b.yml", "x: &x {k: 1, l: 2}\ny: {<<: *x, l: 3}\n", json!({"x": {"k": 1, "l": 2}, "y": {"l": 3, "k": 1}}));
+        check(
+            "b.yaml",
+            "b: [1, .5, 1e400, True, ~, yes]\na: {s: '1'}\n",
+            json!({"b": [1, ".5", null, true, null, "yes"], "a": {"s": "1"}}),
+        );
+        check(
+            "b.yml",
+            "x: &x {k: 1, l: 2}\ny: {<<: *x, l: 3}\n",
+            json!({"x": {"k": 1, "l": 2}, "y": {"l": 3, "k": 1}}),
+        );
         check("-", "1: one\n", json!({"1": "one"}));
     }
 }

@@ -127,9 +127,14 @@ fn elements_of_a_v2_resource_are_panels_in_every_version() {
 
 #[test]
 fn what_is_no_board_is_refused() {
-    for (text, part) in
-        [("{", "not JSON"), ("{}", "neither panels"), ("[]", "neither panels"), ("{\"panels\": 1}", "neither"), ("a: b: c", "not YAML"), ("apiVersion: 1", "neither")]
-    {
+    for (text, part) in [
+        ("{", "not JSON"),
+        ("{}", "neither panels"),
+        ("[]", "neither panels"),
+        ("{\"panels\": 1}", "neither"),
+        ("a: b: c", "not YAML"),
+        ("apiVersion: 1", "neither"),
+    ] {
         let error = read(text).unwrap_err();
         assert!(error.message().contains(part), "{text}: {error}");
     }
@@ -174,7 +179,10 @@ fn a_file_may_hold_several_boards_library_panels_and_rules() {
     let rules = "groups:\n- name: G\n  rules:\n  - title: R\n    data:\n    - refId: A\n      datasourceUid: u\n      \
         relativeTimeRange: {from: 600, to: 60}\n      model: {rawSql: $$__timeFrom()}\n    - {refId: B, datasourceUid: __expr__, model: {}}\n";
     let board = read(rules).unwrap();
-    assert_eq!((board.title(), lines_of(&board)), ("G", vec!["R/A - u $__timeFrom()".to_owned(), "R/B __expr__ __expr__ -".to_owned()]));
+    assert_eq!(
+        (board.title(), lines_of(&board)),
+        ("G", vec!["R/A - u $__timeFrom()".to_owned(), "R/B __expr__ __expr__ -".to_owned()])
+    );
     let Item::Target(target) = &board.items()[0] else { panic!("a target") };
     assert_eq!(target.seconds_ago, Some((600, 60)));
 }

@@ -133,10 +133,7 @@ pub(super) fn judge(target: &Target<'_>) -> Judgement {
     let mut judgement = Judgement::default();
     let doitintl = target.is_doitintl();
     judge_format(target, &mut judgement);
-    if target.query.get("convertToUTC").is_some_and(Node::is_true) {
-        judgement
-            .needs("convert-to-utc", "convertToUTC shifted the range by the viewer's time zone; here times are UTC");
-    }
+    judge_utc(target, &mut judgement);
     let sql = target.sql.or_else(|| target.query.text_of("rawSql")).unwrap_or_default();
     let sql = if target.escaped { Cow::Owned(sql.replace("$$", "$")) } else { Cow::Borrowed(sql) };
     if sql.trim().is_empty() {
@@ -191,6 +188,22 @@ impl Target<'_> {
 
     fn is_time_series(&self) -> bool {
         self.asker != Asker::Rows && matches!(self.format().as_str(), "" | "0" | "time_series" | "timeseries")
+    }
+}
+
+/// `convertToUTC` is only ever doitintl's, but says nothing of the macros beside it.
+fn judge_utc(target: &Target<'_>, judgement: &mut Judgement) {
+    let Some(set) = target.query.get("convertToUTC") else { return };
+    if set.is_true() || set.text().is_some_and(|text| text.eq_ignore_ascii_case("true")) {
+        judgement
+            .needs("convert-to-utc", "convertToUTC shifted the range by the viewer's time zone; here times are UTC");
+    }
+    if !target.is_doitintl() && target.plugin != Plugin::Official {
+        judgement.needs(
+            "whose-query",
+            "only convertToUTC hints that the query is doitintl's, and it is taken for the official plugin's; if it is \
+             not, add \"metricColumn\": \"none\"",
+        );
     }
 }
 

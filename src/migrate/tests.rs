@@ -12,9 +12,10 @@ use super::report::FileReport;
 use crate::document::Document;
 
 /// The fixtures, by name.
-const FIXTURES: [(&str, &str); 10] = [
+const FIXTURES: [(&str, &str); 11] = [
     ("arrays-export.json", include_str!("../../tests/boards/arrays-export.json")),
     ("doitintl-export.json", include_str!("../../tests/boards/doitintl-export.json")),
+    ("doitintl-sharded.json", include_str!("../../tests/boards/doitintl-sharded.json")),
     ("grafana7-doitintl.json", include_str!("../../tests/boards/grafana7-doitintl.json")),
     ("library-panel.json", include_str!("../../tests/boards/library-panel.json")),
     ("objects.json", include_str!("../../tests/boards/objects.json")),

@@ -188,7 +188,10 @@ mod tests {
         check("WITH t AS (SELECT a FROM t) SELECT 1 FROM t", "");
         check("WITH t AS (SELECT a FROM e.t) SELECT 1 FROM t", "p.e.t/a");
         check("SELECT 1 FROM (WITH t AS (SELECT b AS a FROM u) SELECT a FROM t)", "q.d.u/b");
-        check("WITH t AS (SELECT b AS a FROM u) SELECT 1 FROM (WITH t AS (SELECT c AS a FROM v) SELECT a FROM t)", "q.d.v/c");
+        check(
+            "WITH t AS (SELECT b AS a FROM u) SELECT 1 FROM (WITH t AS (SELECT c AS a FROM v) SELECT a FROM t)",
+            "q.d.v/c",
+        );
     }
 
     #[test]

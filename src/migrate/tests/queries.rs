@@ -77,6 +77,24 @@ fn keys_of_doitintl_in_a_target_of_the_official_plugin_are_a_persons() {
 }
 
 #[test]
+fn convert_to_utc_alone_tells_nobody_whose_a_query_is() {
+    let check = |query: serde_json::Value, plugin: Plugin, expected: &str| {
+        assert_eq!(codes(&query, plugin, Some("2.0.3")), expected, "{query}");
+    };
+    let sql = "SELECT $__timeGroup(ts, 1m), 1 FROM x GROUP BY 1 LIMIT 9";
+    let of = |set: serde_json::Value| json!({"rawSql": sql, "format": "time_series", "convertToUTC": set});
+    check(of(json!(true)), Plugin::Doitintl, " | convert-to-utc");
+    check(of(json!("True")), Plugin::Doitintl, " | convert-to-utc");
+    check(of(json!(false)), Plugin::Doitintl, " | ");
+    check(of(json!(false)), Plugin::Either, " | whose-query");
+    check(of(json!(true)), Plugin::Either, " | convert-to-utc whose-query");
+    check(of(json!(true)), Plugin::Official, " | convert-to-utc");
+    let mut known = of(json!(false));
+    known["metricColumn"] = json!("none");
+    check(known, Plugin::Either, " | ");
+}
+
+#[test]
 fn the_shape_tells_whose_a_query_is_where_only_the_command_line_knows() {
     let sql = "SELECT $__timeGroup(ts, 1m), 1 FROM x GROUP BY 1 LIMIT 9";
     let official = json!({"rawSql": sql, "format": 0});

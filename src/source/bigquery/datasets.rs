@@ -190,7 +190,12 @@ impl AllowedDatasets {
     ///
     /// # Errors
     /// `PermissionDenied` where that is none; those of the list of projects.
-    pub(super) async fn of_project(&self, jobs: &Jobs, project: &str, mut datasets: Vec<String>) -> Result<Vec<String>> {
+    pub(super) async fn of_project(
+        &self,
+        jobs: &Jobs,
+        project: &str,
+        mut datasets: Vec<String>,
+    ) -> Result<Vec<String>> {
         if self.is_own(project) || self.projects(jobs).await?.contains(project) {
             return Ok(datasets);
         }
@@ -204,7 +209,8 @@ impl AllowedDatasets {
 
     /// Those of the listed projects of which something may be read.
     pub(super) fn of_list(&self, mut projects: Vec<Project>) -> Vec<Project> {
-        let has_named = |project: &str| self.named.iter().any(|named| named.rsplit_once('.').is_some_and(|(of, _)| of == project));
+        let has_named =
+            |project: &str| self.named.iter().any(|named| named.rsplit_once('.').is_some_and(|(of, _)| of == project));
         projects.retain(|project| self.lists_projects || self.is_own(&project.id) || has_named(&project.id));
         projects
     }

@@ -24,9 +24,8 @@ pub(super) fn is_wildcard(id: &TableId) -> bool {
 /// `InvalidQuery` where it stands for none.
 pub(super) fn view(id: &TableId, snapshot: &Snapshot) -> Result<(Vec<TableId>, String)> {
     let prefix = id.table.trim_end_matches('*');
-    let is_meant = |other: &TableId| {
-        other.project == id.project && other.dataset == id.dataset && other.table.starts_with(prefix)
-    };
+    let is_meant =
+        |other: &TableId| other.project == id.project && other.dataset == id.dataset && other.table.starts_with(prefix);
     let mut tables: Vec<&Arc<TableRows>> = snapshot
         .iter()
         .filter_map(|(other, relation)| match relation {

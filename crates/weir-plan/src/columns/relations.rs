@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use sqlparser::ast::{
-    ExceptSelectItem, Expr, Ident, ObjectName, Query, Select, SelectItem,
-    SelectItemQualifiedWildcardKind, SetExpr, TableAlias, TableFactor, WildcardAdditionalOptions,
+    ExceptSelectItem, Expr, Ident, ObjectName, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr,
+    TableAlias, TableFactor, WildcardAdditionalOptions,
 };
 
 use crate::query::TableId;
@@ -91,7 +91,10 @@ impl<'a> Names<'a> {
             TableFactor::Table { name, alias, args: None, .. } => {
                 let written = parts(name);
                 let own = written.last().map(|name| name.to_lowercase());
-                return Relation { alias: named(alias.as_ref()).or(own).unwrap_or_default(), source: self.named(&written) };
+                return Relation {
+                    alias: named(alias.as_ref()).or(own).unwrap_or_default(),
+                    source: self.named(&written),
+                };
             }
             TableFactor::Derived { subquery, alias, .. } => (alias, self.source(subquery, alias.as_ref())),
             TableFactor::UNNEST { alias, .. } => (alias, Source::Unknown),
@@ -133,7 +136,9 @@ impl<'a> Names<'a> {
                 branches.push(Branch { items: select.projection.iter().map(item).collect(), relations });
                 true
             }
-            SetExpr::SetOperation { left, right, .. } => self.branches(left, branches) && self.branches(right, branches),
+            SetExpr::SetOperation { left, right, .. } => {
+                self.branches(left, branches) && self.branches(right, branches)
+            }
             SetExpr::Query(query) => {
                 let before = self.enter(query);
                 let is_known = self.branches(&query.body, branches);

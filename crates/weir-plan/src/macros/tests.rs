@@ -48,6 +48,7 @@ fn macros_expand_to_their_documented_text() {
     check("$__unixEpochFilter(x)", "x >= 1704067200 AND x < 1704153600");
     check("$__unixEpochGroup(x, 5m)", "DIV(x, 300) * 300");
     check("$__from-${__from}-${__to:date:seconds}", "1704067200000-1704067200000-1704153600");
+    check("'${__from:date}' ${__interval_ms}", "'2024-01-01T00:00:00.000Z' 600000");
     check("ts > '${__from:date:iso}' ${__interval}", "ts > '2024-01-01T00:00:00.000Z' 10m");
     check("[[__from]] `t_${__to}`", "1704067200000 `t_1704153600000`");
     check("$__interval(), $__timeGroup(t, M)", "10m, TIMESTAMP_TRUNC(t, MONTH)");
@@ -317,7 +318,7 @@ proptest! {
                     ((text("${__from}"), ""), Some(text("1704067200000")))
                 }
                 _ => {
-                    let text = |from: &str| format!("r\"{from} {inside}\"");
+                    let text = |from: &str| format!("\"{from} {inside}\"");
                     ((text("${__from:date:iso}"), ""), Some(text("2024-01-01T00:00:00.000Z")))
                 }
             };

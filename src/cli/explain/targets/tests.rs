@@ -137,6 +137,22 @@ async fn what_cannot_be_explained_is_named_and_leaves_the_others() {
 }
 
 #[tokio::test]
+async fn variables_that_stand_for_each_other_end_in_an_error_that_names_one() {
+    let board = read(
+        &json!({
+            "templating": {"list": [
+                {"name": "a", "current": {"value": "$b"}}, {"name": "b", "current": {"value": "${a}"}},
+            ]},
+            "panels": [sql_panel("SELECT $a")],
+        })
+        .to_string(),
+    );
+    let report = report(&board, &asking(&board)).await;
+    let message = report["targets"][0]["error"]["message"].as_str().unwrap();
+    assert!(message.starts_with("variable $b arrived without its value"), "{message}");
+}
+
+#[tokio::test]
 async fn a_range_that_cannot_be_read_asks_for_another() {
     let board = read("{\"panels\": [], \"time\": {\"from\": \"now/d\", \"to\": \"now\"}}");
     let error = board_range("now/d", "now", Timestamp::saturating(NOW)).unwrap_err();

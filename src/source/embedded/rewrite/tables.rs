@@ -118,9 +118,10 @@ impl Rewriter<'_> {
 
 /// Takes the endings of tables out of what `*` stands for, in a SELECT whose relations are resolved.
 pub(super) fn hide_suffixes(select: &mut Select) {
-    let factors = select.from.iter().flat_map(|tables| {
-        std::iter::once(&tables.relation).chain(tables.joins.iter().map(|join| &join.relation))
-    });
+    let factors = select
+        .from
+        .iter()
+        .flat_map(|tables| std::iter::once(&tables.relation).chain(tables.joins.iter().map(|join| &join.relation)));
     let is_wildcard = |factor: &TableFactor| {
         let TableFactor::Table { name, alias: Some(alias), .. } = factor else { return None };
         let last = name.0.last()?.as_ident()?;

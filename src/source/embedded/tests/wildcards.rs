@@ -32,7 +32,9 @@ fn place() -> Place {
 #[tokio::test]
 async fn a_wildcard_is_all_tables_of_its_prefix_with_their_endings() {
     let place = place();
-    place.check("SELECT _TABLE_SUFFIX AS day, n FROM `p.d.e_*` ORDER BY 1", &["20240101|1", "20240102|2", "20240103|3"]).await;
+    place
+        .check("SELECT _TABLE_SUFFIX AS day, n FROM `p.d.e_*` ORDER BY 1", &["20240101|1", "20240102|2", "20240103|3"])
+        .await;
     place.check("SELECT SUM(n) FROM `d.e_2024010*` WHERE _table_suffix > '1'", &["5"]).await;
     place.check("SELECT n FROM `e_*` WHERE _TABLE_SUFFIX BETWEEN '20240102' AND '20240102'", &["2"]).await;
     place.check("SELECT COUNT(who), COUNT(*) FROM `p.d.e_*`", &["2|3"]).await;
