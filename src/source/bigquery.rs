@@ -186,11 +186,13 @@ impl Source for BigQuery {
     }
 
     async fn list_datasets(&self, project: &str) -> Result<Vec<String>> {
-        let listed = listing::datasets(&self.jobs.rest, project).await?;
-        match &self.datasets {
-            Some(allowed) => allowed.of_project(&self.jobs, project, listed).await,
-            None => Ok(listed),
-        }
+        let only = match &self.datasets {
+            Some(allowed) => allowed.of_project(&self.jobs, project).await?,
+            None => None,
+        };
+        let mut listed = listing::datasets(&self.jobs.rest, project).await?;
+        listed.retain(|dataset| only.as_ref().is_none_or(|only| only.contains(&**dataset)));
+        Ok(listed)
     }
 
     async fn list_tables(&self, project: &str, dataset: &str) -> Result<Vec<Listed>> {

@@ -186,33 +186,32 @@ impl AllowedDatasets {
         ))
     }
 
-    /// Those of a project's datasets that may be read.
+    /// The datasets of a project that may be read; `None` is all of them.
     ///
     /// # Errors
-    /// `PermissionDenied` where that is none; those of the list of projects.
-    pub(super) async fn of_project(
-        &self,
-        jobs: &Jobs,
-        project: &str,
-        mut datasets: Vec<String>,
-    ) -> Result<Vec<String>> {
+    /// `PermissionDenied` where there are none; those of the list of projects.
+    pub(super) async fn of_project<'a>(&'a self, jobs: &Jobs, project: &'a str) -> Result<Option<BTreeSet<&'a str>>> {
         if self.is_own(project) || self.projects(jobs).await?.contains(project) {
-            return Ok(datasets);
+            return Ok(None);
         }
-        datasets.retain(|dataset| self.is_named(project, dataset));
-        if datasets.is_empty() {
+        let named: BTreeSet<&str> = self.named_of(project).collect();
+        if named.is_empty() {
             let message = format!("project {project} is none of this data source's, nor is a dataset of it allowed");
             return Err(Error::new(Kind::PermissionDenied, message));
         }
-        Ok(datasets)
+        Ok(Some(named))
     }
 
     /// Those of the listed projects of which something may be read.
     pub(super) fn of_list(&self, mut projects: Vec<Project>) -> Vec<Project> {
-        let has_named =
-            |project: &str| self.named.iter().any(|named| named.rsplit_once('.').is_some_and(|(of, _)| of == project));
-        projects.retain(|project| self.lists_projects || self.is_own(&project.id) || has_named(&project.id));
+        let is_shown = |id: &str| self.lists_projects || self.is_own(id) || self.named_of(id).next().is_some();
+        projects.retain(|project| is_shown(&project.id));
         projects
+    }
+
+    fn named_of<'a>(&'a self, project: &'a str) -> impl Iterator<Item = &'a str> {
+        let named = self.named.iter().filter_map(|named| named.rsplit_once('.'));
+        named.filter(move |(of, _)| *of == project).map(|(_, dataset)| dataset)
     }
 
     fn is_own(&self, project: &str) -> bool {
