@@ -1,15 +1,18 @@
 //! Grafana's boards as files: the targets of their panels, whatever the age of the file.
 //!
-//! It reads the classic schema (bare, under `dashboard` as the HTTP API gives it, or under `spec` as a
-//! v1 resource) and the v2 resource of Grafana 12 and 13. It changes nothing, and knows no query
-//! language: a target's model is handed out as it is.
+//! It reads what [`crate::migrate`] reads: the classic schema (bare, or as the HTTP API and v1
+//! resources wrap it), the v2 resource of Grafana 12 and 13, library panels and alert rules. It changes
+//! nothing, and knows no query language: a target's model is handed out as it is.
 
 mod data_source;
 mod variables;
 
-use serde_json::{Map, Value};
+use std::path::Path;
+
+use serde_json::{Map, Value, json};
 use weir_plan::{Error, Result};
 
+use crate::document::{Document, Format};
 pub use data_source::DataSource;
 pub use variables::Variables;
 
@@ -46,6 +49,8 @@ pub struct Target<'a> {
     pub model: &'a Map<String, Value>,
     /// The panel's query options: `interval`, `maxDataPoints`, `timeFrom`, `timeShift`.
     pub options: &'a Map<String, Value>,
+    /// The range of an alert rule's query: so many seconds before now it begins, and ends.
+    pub seconds_ago: Option<(i64, i64)>,
 }
 
 impl Target<'_> {
@@ -56,27 +61,26 @@ impl Target<'_> {
 }
 
 impl Board {
-    /// Reads a board's JSON.
+    /// The boards of a file, JSON or YAML as its name or its first character says: boards of any age, bare
+    /// or as Grafana's API and its resources wrap them, library panels, groups of alert rules.
     ///
     /// # Errors
-    /// `InvalidQuery` for a text that is no board.
-    pub fn parse(text: &str) -> Result<Self> {
-        let mut board: Value =
-            serde_json::from_str(text).map_err(|error| Error::invalid(format!("the board is not JSON: {error}")))?;
-        for envelope in ["dashboard", "spec"] {
-            if let Some(inner @ Value::Object(_)) = board.get_mut(envelope) {
-                board = inner.take();
-            }
+    /// `InvalidQuery` for a text that is neither JSON nor YAML, or holds no board.
+    pub fn read(path: &Path, text: String) -> Result<Vec<Self>> {
+        let document = Document::read(path, text)?;
+        let mut boards = Vec::new();
+        document.trees.iter().for_each(|tree| collect(tree.json(), document.format, &mut boards));
+        if boards.is_empty() {
+            return Err(Error::invalid(
+                "the file is no Grafana board: it has neither panels, rows nor elements, nor alert rules",
+            ));
         }
-        if ["panels", "rows"].iter().any(|key| board[*key].is_array()) || board["elements"].is_object() {
-            return Ok(Self(board));
-        }
-        Err(Error::invalid("the file is no Grafana board: it has neither panels, rows nor elements"))
+        Ok(boards)
     }
 
     /// The board's title.
     pub fn title(&self) -> &str {
-        self.0["title"].as_str().unwrap_or_default()
+        self.0["title"].as_str().or(self.0["name"].as_str()).unwrap_or_default()
     }
 
     /// The range that the board opens with, as it is written: `now-6h`, `now`.
@@ -102,6 +106,7 @@ impl Board {
         for row in array(&self.0["rows"]) {
             self.panel_items(array(&row["panels"]), &mut items);
         }
+        items.extend(array(&self.0["rules"]).iter().flat_map(rule_items));
         items
     }
 
@@ -131,6 +136,7 @@ impl Board {
                     hidden: target["hide"].as_bool().unwrap_or_default(),
                     model: target.as_object()?,
                     options,
+                    seconds_ago: None,
                 }))
             }));
         }
@@ -158,8 +164,68 @@ fn element_items<'a>(element: &'a Value, items: &mut Vec<Item<'a>>) {
             hidden: query["hidden"].as_bool().unwrap_or_default(),
             model: query["query"]["spec"].as_object()?,
             options,
+            seconds_ago: None,
         }))
     }));
+}
+
+/// The queries of an alert rule, as it is provisioned or as the ruler's API gives it.
+fn rule_items(rule: &Value) -> impl Iterator<Item = Item<'_>> {
+    let rule = if rule["grafana_alert"].is_object() { &rule["grafana_alert"] } else { rule };
+    array(&rule["data"]).iter().filter_map(|query| {
+        let options = query["model"].as_object()?;
+        let uid = query["datasourceUid"].as_str();
+        // An expression's plugin is not in its model in old files.
+        let own = DataSource { plugin: uid.filter(|uid| matches!(*uid, "__expr__" | "-100")), name: uid };
+        let of_model = DataSource::read(&query["model"]["datasource"], &Value::Null);
+        Some(Item::Target(Target {
+            panel: rule["title"].as_str().unwrap_or_default(),
+            ref_id: query["refId"].as_str().unwrap_or_default(),
+            data_source: of_model.filter(|found| found.plugin.is_some()).unwrap_or(own),
+            hidden: false,
+            model: options,
+            options,
+            seconds_ago: query["relativeTimeRange"]["from"].as_i64().zip(query["relativeTimeRange"]["to"].as_i64()),
+        }))
+    })
+}
+
+/// Finds boards in a document, and makes of what is none something that reads as one.
+fn collect(value: Value, format: Format, boards: &mut Vec<Board>) {
+    let Value::Object(mut object) = value else {
+        return value.as_array().into_iter().flatten().for_each(|element| collect(element.clone(), format, boards));
+    };
+    let is_list = |key: &str| object.get(key).is_some_and(Value::is_array);
+    if object.get("elements").is_some_and(Value::is_object) || is_list("panels") || is_list("rows") {
+        return boards.push(Board(object.into()));
+    }
+    if is_list("rules") {
+        let mut group = Value::Object(object);
+        if format == Format::Yaml {
+            unescape(&mut group["rules"]);
+        }
+        return boards.push(Board(group));
+    }
+    for envelope in ["dashboard", "spec", "result"] {
+        if let Some(inner @ Value::Object(_)) = object.remove(envelope) {
+            return collect(inner, format, boards);
+        }
+    }
+    if let Some(panel @ Value::Object(_)) = object.remove("model") {
+        return boards.push(Board(json!({"title": object.get("name"), "panels": [panel]})));
+    }
+    let lists = ["items", "dashboards", "groups"].into_iter().filter_map(|key| object.remove(key));
+    lists.for_each(|list| collect(list, format, boards));
+}
+
+/// Reads `$$` as `$`, as Grafana does in its provisioning files.
+fn unescape(value: &mut Value) {
+    match value {
+        Value::String(text) => *text = text.replace("$$", "$"),
+        Value::Array(values) => values.iter_mut().for_each(unescape),
+        Value::Object(object) => object.values_mut().for_each(unescape),
+        _ => {}
+    }
 }
 
 fn array(value: &Value) -> &[Value] {

@@ -6,11 +6,10 @@
 //! neither the engine nor BigQuery.
 
 mod board;
-mod document;
 mod doitintl;
 mod edit;
 mod files;
-mod json;
+mod kind;
 mod known;
 mod provisioning;
 mod report;
@@ -19,9 +18,7 @@ mod sql;
 mod target;
 #[cfg(test)]
 mod tests;
-mod tree;
 mod walk;
-mod yaml;
 
 use std::path::{Path, PathBuf};
 
@@ -29,7 +26,7 @@ use clap::Args;
 use similar::TextDiff;
 use weir_plan::{Error, Kind, Result};
 
-use document::Document;
+use crate::document::Document;
 use known::Known;
 use walk::Walk;
 

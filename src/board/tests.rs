@@ -4,9 +4,17 @@ use serde_json::json;
 
 use super::*;
 
+fn read(text: &str) -> Result<Board> {
+    let [board] = Board::read(Path::new("-"), text.to_owned())?.try_into().unwrap();
+    Ok(board)
+}
+
 /// What a board holds, one line an item: `panel/refId plugin name rawSql`.
 fn lines(board: &Value) -> Vec<String> {
-    let board = Board::parse(&board.to_string()).unwrap();
+    lines_of(&read(&board.to_string()).unwrap())
+}
+
+fn lines_of(board: &Board) -> Vec<String> {
     let line = |item: &Item<'_>| match item {
         Item::Library { panel, name } => format!("{panel} library {name}"),
         Item::Target(target) => {
@@ -110,7 +118,7 @@ fn elements_of_a_v2_resource_are_panels_in_every_version() {
         "Far library n",
     ];
     assert_eq!(lines(&board), expected);
-    let board = Board::parse(&board.to_string()).unwrap();
+    let board = read(&board.to_string()).unwrap();
     assert_eq!((board.title(), board.range()), ("Board", Some(("now-1h", "now"))));
     assert_eq!(board.variables().replace("$v").unwrap(), "x");
     let Item::Target(target) = &board.items()[0] else { panic!("a target") };
@@ -119,17 +127,22 @@ fn elements_of_a_v2_resource_are_panels_in_every_version() {
 
 #[test]
 fn what_is_no_board_is_refused() {
-    for (text, part) in
-        [("{", "not JSON"), ("{}", "neither panels"), ("[]", "neither panels"), ("{\"panels\": 1}", "neither")]
-    {
-        let error = Board::parse(text).unwrap_err();
+    for (text, part) in [
+        ("{", "not JSON"),
+        ("{}", "neither panels"),
+        ("[]", "neither panels"),
+        ("{\"panels\": 1}", "neither"),
+        ("a: b: c", "not YAML"),
+        ("apiVersion: 1", "neither"),
+    ] {
+        let error = read(text).unwrap_err();
         assert!(error.message().contains(part), "{text}: {error}");
     }
 }
 
 #[test]
 fn our_own_board_is_read() {
-    let board = Board::parse(include_str!("../../dashboards/experiment-enrollment.json")).unwrap();
+    let board = read(include_str!("../../dashboards/experiment-enrollment.json")).unwrap();
     assert_eq!((board.title(), board.range()), ("Experiment enrollment", Some(("now-28d", "now"))));
     let items = board.items();
     assert!(items.len() >= 10, "{}", items.len());
@@ -137,4 +150,39 @@ fn our_own_board_is_read() {
         let Item::Target(target) = item else { panic!("{item:?}") };
         assert_eq!(target.data_source.is_bigquery(), Some(true), "{target:?}");
     }
+}
+
+#[test]
+fn yaml_and_numbers_beyond_doubles_are_read() {
+    let yaml = "kind: Dashboard\nspec:\n  title: T\n  elements:\n    p:\n      kind: Panel\n      spec:\n        title: P\n        \
+        data: {kind: QueryGroup, spec: {queries: [{kind: PanelQuery, spec: {refId: A, query: &q {kind: DataQuery, \
+        group: grafana-bigquery-datasource, spec: {rawSql: SELECT 1}}}}, {kind: PanelQuery, spec: {refId: B, query: *q}}]}}\n";
+    let expected = ["P/A grafana-bigquery-datasource - SELECT 1", "P/B grafana-bigquery-datasource - SELECT 1"];
+    assert_eq!(lines_of(&read(yaml).unwrap()), expected);
+    let json = "{\"panels\": [{\"title\": \"P\", \"max\": 1E400, \"targets\": [{\"refId\": \"A\", \"x\": -1E400}]}]}";
+    assert_eq!(lines_of(&read(json).unwrap()), ["P/A - - -"]);
+}
+
+#[test]
+fn a_file_may_hold_several_boards_library_panels_and_rules() {
+    let panel = json!({"title": "P", "targets": [target("A")]});
+    let boards = |value: Value| {
+        let boards = Board::read(Path::new("b.json"), value.to_string()).unwrap();
+        boards.iter().map(|board| format!("{}: {}", board.title(), lines_of(board).join(", "))).collect::<Vec<_>>()
+    };
+    let board = json!({"title": "T", "panels": [panel]});
+    assert_eq!(boards(json!([board, {"dashboard": board}])), ["T: P/A - - SELECT 'A'"; 2]);
+    assert_eq!(boards(json!({"items": [{"spec": board}]})), ["T: P/A - - SELECT 'A'"]);
+    for library in [json!({"result": {"name": "L", "model": panel}}), json!({"name": "L", "model": panel})] {
+        assert_eq!(boards(library), ["L: P/A - - SELECT 'A'"]);
+    }
+    let rules = "groups:\n- name: G\n  rules:\n  - title: R\n    data:\n    - refId: A\n      datasourceUid: u\n      \
+        relativeTimeRange: {from: 600, to: 60}\n      model: {rawSql: $$__timeFrom()}\n    - {refId: B, datasourceUid: __expr__, model: {}}\n";
+    let board = read(rules).unwrap();
+    assert_eq!(
+        (board.title(), lines_of(&board)),
+        ("G", vec!["R/A - u $__timeFrom()".to_owned(), "R/B __expr__ __expr__ -".to_owned()])
+    );
+    let Item::Target(target) = &board.items()[0] else { panic!("a target") };
+    assert_eq!(target.seconds_ago, Some((600, 60)));
 }

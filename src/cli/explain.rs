@@ -11,7 +11,7 @@ use weir_plan::{Error, Extent, Kind, Query, Result, Step, Timestamp};
 
 use super::print;
 use crate::app::App;
-use crate::board::Board;
+use crate::board::{Board, Variables};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{Config, Environment, SourceConfig};
 use std::sync::Arc;
@@ -19,8 +19,8 @@ use std::sync::Arc;
 /// Options of `weir explain`.
 #[derive(Debug, Args)]
 pub struct ExplainOptions {
-    /// Board file (JSON) whose queries are explained; `-` reads it from standard input
-    #[arg(value_name = "BOARD.json", required_unless_present = "sql", conflicts_with = "sql")]
+    /// Board, library panel or alert rules (JSON or YAML) whose queries are explained; `-` reads standard input
+    #[arg(value_name = "BOARD", required_unless_present = "sql", conflicts_with = "sql")]
     board: Option<PathBuf>,
     /// SQL with macros; `-` reads it from standard input
     #[arg(long)]
@@ -70,17 +70,16 @@ pub async fn explain(options: ExplainOptions, environment: Environment) -> Resul
     let app = App::build(&config, Arc::new(SystemClock)).await?;
     let engine = app.source(options.source.as_deref())?;
     if let Some(path) = &options.board {
-        let board = Board::parse(&board_text(path)?).map_err(|error| error.context(path.display()))?;
-        let mut variables = board.variables();
-        for given in &options.variables {
-            let (name, value) =
-                given.split_once('=').ok_or_else(|| Error::invalid(format!("--var {given:?}: write NAME=VALUE")))?;
-            variables.set(name, value);
+        let boards = Board::read(path, board_text(path)?).map_err(|error| error.context(path.display()))?;
+        let mut verdict = Ok(());
+        for board in &boards {
+            let variables = variables(board, &options.variables)?;
+            let asking = targets::Asking { variables, range, step, dataset: options.dataset.clone(), now };
+            let report = targets::explain(&engine, board, &asking).await?;
+            print(&if options.json { report.json()? } else { report.text() })?;
+            verdict = verdict.and(report.verdict());
         }
-        let asking = targets::Asking { variables, range, step, dataset: options.dataset, now };
-        let report = targets::explain(&engine, &board, &asking).await?;
-        print(&if options.json { report.json()? } else { report.text() })?;
-        return report.verdict();
+        return verdict;
     }
     let mut query = Query::new(sql(options.sql.unwrap_or_default())?);
     query.range = range;
@@ -88,6 +87,17 @@ pub async fn explain(options: ExplainOptions, environment: Environment) -> Resul
     query.default_dataset = options.dataset;
     let explanation = engine.explain(&query).await?;
     print(&if options.json { report::pretty(&explanation)? } else { report::details(&explanation) })
+}
+
+/// The variables of a board, with the values that were given.
+fn variables(board: &Board, given: &[String]) -> Result<Variables> {
+    let mut variables = board.variables();
+    for given in given {
+        let (name, value) =
+            given.split_once('=').ok_or_else(|| Error::invalid(format!("--var {given:?}: write NAME=VALUE")))?;
+        variables.set(name, value);
+    }
+    Ok(variables)
 }
 
 fn range(from: Option<&str>, to: Option<&str>, now: Timestamp) -> Result<Option<Extent>> {

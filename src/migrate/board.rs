@@ -6,8 +6,8 @@ use serde_json::json;
 use super::known::{Plugin, WEIR, WEIR_NAME};
 use super::report::Item;
 use super::target::{Asker, Target, has_doitintl_shape};
-use super::tree::Node;
 use super::walk::{Walk, is_peer};
+use crate::document::Node;
 
 /// The schema version from which references are `{type, uid}`
 /// (grafana/grafana, `DashboardMigrator`, step 33).

@@ -3,7 +3,7 @@
 
 use super::sql::{self, Macro};
 use super::target::{Asker, Judgement, Target};
-use super::tree::Node;
+use crate::document::Node;
 
 /// Judges a query of doitintl's plugin.
 pub(super) fn judge(target: &Target<'_>, sql: &str, code: &str, macros: &[&Macro<'_>], judgement: &mut Judgement) {

@@ -6,8 +6,7 @@ use std::ops::Range;
 use serde::Serialize as _;
 use weir_plan::{Error, Result};
 
-use super::tree::{Node, Style, Value};
-use super::yaml::is_bare;
+use crate::document::{Node, Style, Value, is_bare};
 
 /// A change of a text.
 #[derive(Clone, Debug, PartialEq)]
@@ -160,19 +159,25 @@ impl Check<'_> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
-    use super::super::{json, yaml};
     use super::*;
+    use crate::document::{Document, Format};
+
+    fn json(text: &str) -> Vec<Node> {
+        Document::parse(Format::Json, text).unwrap()
+    }
+
+    fn yaml(text: &str) -> Vec<Node> {
+        Document::parse(Format::Yaml, text).unwrap()
+    }
 
     #[test]
     fn a_string_is_written_as_the_one_before() {
         let check = |text: &str, new: &str, expected: &str| {
-            let tree = &yaml::read(text).unwrap()[0];
+            let tree = &yaml(text)[0];
             let edit = Edit::text(tree.get("k").unwrap(), new, false).unwrap();
             let after = apply(text, std::slice::from_ref(&edit)).unwrap();
             assert_eq!(after, expected);
-            verify(std::slice::from_ref(tree), &yaml::read(&after).unwrap(), &[edit]).unwrap();
+            verify(std::slice::from_ref(tree), &yaml(&after), &[edit]).unwrap();
         };
         check("k: old # note\n", "new-id", "k: new-id # note\n");
         check("k: old\n", "a: b", "k: \"a: b\"\n");
@@ -180,21 +185,21 @@ mod tests {
         check("k: 'old'\n", "it's", "k: 'it''s'\n");
         check("{\"k\": \"old\"}", "new", "{\"k\": \"new\"}");
         check("k: null\n", "uid", "k: uid\n");
-        let block = &yaml::read("k: |\n  old\n").unwrap()[0];
+        let block = &yaml("k: |\n  old\n")[0];
         assert_eq!(Edit::text(block.get("k").unwrap(), "new", false), None);
-        let absent = &yaml::read("k:\n").unwrap()[0];
+        let absent = &yaml("k:\n")[0];
         assert_eq!(Edit::text(absent.get("k").unwrap(), "new", false), None);
     }
 
     #[test]
     fn what_is_added_has_the_layout_of_the_file() {
         let check = |text: &str, expected: &str| {
-            let tree = json::read(text).unwrap();
-            let map = tree.get("m").unwrap();
-            let edit = Edit::add(text, map, "b", &json!({"c": [1]})).unwrap();
+            let trees = json(text);
+            let map = trees[0].get("m").unwrap();
+            let edit = Edit::add(text, map, "b", &serde_json::json!({"c": [1]})).unwrap();
             let after = apply(text, std::slice::from_ref(&edit)).unwrap();
             assert_eq!(after, expected);
-            verify(&[tree], &[json::read(&after).unwrap()], &[edit]).unwrap();
+            verify(&trees, &json(&after), &[edit]).unwrap();
         };
         check("{\"m\":{\"a\":1}}", "{\"m\":{\"a\":1,\"b\": {\"c\":[1]}}}");
         check(
@@ -205,10 +210,7 @@ mod tests {
 
     #[test]
     fn a_change_that_is_not_an_edit_is_found() {
-        let check = |before: &str, after: &str| {
-            let before = json::read(before).unwrap();
-            verify(&[before], &[json::read(after).unwrap()], &[]).is_err()
-        };
+        let check = |before: &str, after: &str| verify(&json(before), &json(after), &[]).is_err();
         assert!(check("{\"a\": 1}", "{\"a\": 1.0}"));
         assert!(check("{\"a\": 1, \"b\": 2}", "{\"b\": 2, \"a\": 1}"));
         assert!(check("{\"a\": 1}", "{\"a\": 1, \"b\": 2}"));

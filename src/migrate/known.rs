@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use super::tree::Node;
+use crate::document::Node;
 
 /// Weir's plugin id.
 pub(super) const WEIR: &str = "weir-bigquery-datasource";

@@ -1,12 +1,11 @@
 //! Provisioning files and the API's forms of the same: alert rules and data sources.
 
 use super::board::target;
-use super::document::Format;
 use super::known::{Plugin, WEIR};
 use super::report::{Finding, Item};
 use super::target::{Asker, Target};
-use super::tree::Node;
 use super::walk::{Walk, is_peer, needs};
+use crate::document::{Format, Node};
 
 impl Walk<'_> {
     /// Migrates an alert rule.

@@ -5,8 +5,8 @@
 use super::board::{place, query_object, target};
 use super::known::{Plugin, WEIR};
 use super::report::Item;
-use super::tree::Node;
 use super::walk::{Walk, is_peer};
+use crate::document::Node;
 
 impl<'a> Walk<'a> {
     /// Migrates a resource's `spec`.

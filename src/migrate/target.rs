@@ -9,11 +9,10 @@ use super::doitintl;
 use super::known::Plugin;
 use super::report::Finding;
 use super::sql::{self, Macro};
-use super::tree::Node;
+use crate::document::Node;
 
 /// Keys by which the backend tells a target of doitintl's (`plugin/target.rs`).
-const OF_DOITINTL: [&str; 6] =
-    ["timeColumn", "timeColumnType", "metricColumn", "orderByCol", "orderBySort", "convertToUTC"];
+const OF_DOITINTL: [&str; 5] = ["timeColumn", "timeColumnType", "metricColumn", "orderByCol", "orderBySort"];
 /// Keys that only targets of the two plugins have, of all that have `rawSql`.
 const OF_BIGQUERY: [&str; 9] = [
     "location",
@@ -134,10 +133,7 @@ pub(super) fn judge(target: &Target<'_>) -> Judgement {
     let mut judgement = Judgement::default();
     let doitintl = target.is_doitintl();
     judge_format(target, &mut judgement);
-    if target.query.get("convertToUTC").is_some_and(Node::is_true) {
-        judgement
-            .needs("convert-to-utc", "convertToUTC shifted the range by the viewer's time zone; here times are UTC");
-    }
+    judge_utc(target, &mut judgement);
     let sql = target.sql.or_else(|| target.query.text_of("rawSql")).unwrap_or_default();
     let sql = if target.escaped { Cow::Owned(sql.replace("$$", "$")) } else { Cow::Borrowed(sql) };
     if sql.trim().is_empty() {
@@ -192,6 +188,22 @@ impl Target<'_> {
 
     fn is_time_series(&self) -> bool {
         self.asker != Asker::Rows && matches!(self.format().as_str(), "" | "0" | "time_series" | "timeseries")
+    }
+}
+
+/// `convertToUTC` is only ever doitintl's, but says nothing of the macros beside it.
+fn judge_utc(target: &Target<'_>, judgement: &mut Judgement) {
+    let Some(set) = target.query.get("convertToUTC") else { return };
+    if set.is_true() || set.text().is_some_and(|text| text.eq_ignore_ascii_case("true")) {
+        judgement
+            .needs("convert-to-utc", "convertToUTC shifted the range by the viewer's time zone; here times are UTC");
+    }
+    if !target.is_doitintl() && target.plugin != Plugin::Official {
+        judgement.needs(
+            "whose-query",
+            "only convertToUTC hints that the query is doitintl's, and it is taken for the official plugin's; if it is \
+             not, add \"metricColumn\": \"none\"",
+        );
     }
 }
 

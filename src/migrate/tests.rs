@@ -7,14 +7,15 @@ mod queries;
 
 use std::path::Path;
 
-use super::document::Document;
 use super::known::Known;
 use super::report::FileReport;
+use crate::document::Document;
 
 /// The fixtures, by name.
-const FIXTURES: [(&str, &str); 10] = [
+const FIXTURES: [(&str, &str); 11] = [
     ("arrays-export.json", include_str!("../../tests/boards/arrays-export.json")),
     ("doitintl-export.json", include_str!("../../tests/boards/doitintl-export.json")),
+    ("doitintl-sharded.json", include_str!("../../tests/boards/doitintl-sharded.json")),
     ("grafana7-doitintl.json", include_str!("../../tests/boards/grafana7-doitintl.json")),
     ("library-panel.json", include_str!("../../tests/boards/library-panel.json")),
     ("objects.json", include_str!("../../tests/boards/objects.json")),

@@ -3,12 +3,11 @@
 
 use std::collections::HashMap;
 
-use super::document::{Document, Format};
 use super::edit::Edit;
 use super::known::{Known, Plugin, WEIR, variable_name};
 use super::report::{Finding, Item};
 use super::target::{Target, judge, looks_like_bigquery, names_a_table};
-use super::tree::Node;
+use crate::document::{Document, Format, Node};
 
 /// A migration under way.
 pub(super) struct Walk<'a> {

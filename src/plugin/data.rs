@@ -13,7 +13,7 @@ use weir_plan::{Error, Result};
 use super::frames;
 use super::headers::Headers;
 use super::instances::Instances;
-use super::model::{Envelope, Panel};
+use super::model::{ANNOTATION, Envelope, Panel};
 use crate::engine::{Door, Engine};
 
 /// The service.
@@ -49,7 +49,10 @@ async fn guarded(engine: &Arc<Engine>, query: &pluginv2::DataQuery, headers: &He
 
 async fn answer(engine: &Arc<Engine>, query: &pluginv2::DataQuery, headers: &Headers) -> Result<Vec<Vec<u8>>> {
     let range = query.time_range.map(|range| (range.from_epoch_ms, range.to_epoch_ms));
-    let envelope = Envelope::new(range, query.interval_ms, query.max_data_points)?;
+    let envelope = Envelope {
+        is_annotation: query.ref_id == ANNOTATION,
+        ..Envelope::new(range, query.interval_ms, query.max_data_points)?
+    };
     let panels = Panel::decode(&query.json, envelope, headers)?.with_shifts()?;
     let answers = try_join_all(panels.iter().map(|panel| engine.answer(&panel.query, Door::Grafana))).await?;
     let mut frames = Vec::with_capacity(answers.len());
@@ -81,7 +84,8 @@ mod tests {
     use super::*;
     use crate::batches::samples::{batches, every_type, utc};
     use crate::plugin::scripted::{Known, app, engine, engine_over};
-    use arrow::array::{ArrayRef, Int64Array};
+    use arrow::array::{ArrayRef, Date32Array, Int64Array, ListArray, StringArray};
+    use arrow::datatypes::Int64Type;
     use arrow::ipc::reader::FileReader;
     use arrow::util::display::array_value_to_string;
     use serde_json::{Value, json};
@@ -198,6 +202,33 @@ mod tests {
         let expected =
             [("v".to_owned(), time.clone(), "1".to_owned()), ("v_shifted_1d".to_owned(), time, "2".to_owned())];
         assert_eq!(response.frames.iter().map(read).collect::<Vec<_>>(), expected);
+    }
+
+    #[tokio::test]
+    async fn an_annotation_is_events_whatever_its_format() {
+        let day: ArrayRef = Arc::new(Date32Array::from(vec![19_723]));
+        let text: ArrayRef = Arc::new(StringArray::from(vec!["launch"]));
+        let tags = ListArray::from_iter_primitive::<Int64Type, _, _>([Some(vec![Some(1), Some(2)])]);
+        let rows = batches(vec![
+            ("time", Arc::clone(&day)),
+            ("timeend", Arc::clone(&day)),
+            ("day", day),
+            ("text", text),
+            ("tags", Arc::new(tags)),
+        ]);
+        let engine = engine(Known::default().with("SELECT 1", rows));
+        let shown = async |ref_id: &str, format: Value| {
+            let response = respond(&engine, &query(ref_id, &json!({"rawSql": "SELECT 1", "format": format}))).await;
+            assert_eq!(response.status, 200, "{}", response.error);
+            let mut reader = FileReader::try_new(Cursor::new(response.frames[0].clone()), None).unwrap();
+            let batch = reader.next().unwrap().unwrap();
+            batch.columns().iter().map(|column| array_value_to_string(column, 0).unwrap()).collect::<Vec<_>>()
+        };
+        let time = "2024-01-01T00:00:00Z";
+        for format in [json!(0), json!(1), json!("time_series")] {
+            assert_eq!(shown("Anno", format).await, [time, time, "2024-01-01", "launch", "1,2"]);
+        }
+        assert_eq!(shown("A", json!(1)).await, ["2024-01-01", "2024-01-01", "2024-01-01", "launch", "[1,2]"]);
     }
 
     #[tokio::test(flavor = "multi_thread")]

@@ -36,7 +36,8 @@ pub(super) fn convert(batches: &Batches, axis: Option<usize>, shape: &Shape) -> 
     let mut fields = Vec::with_capacity(batch.num_columns());
     let mut columns = Vec::with_capacity(batch.num_columns());
     for (index, (field, column)) in batch.schema_ref().fields().iter().zip(batch.columns()).enumerate() {
-        let column = convert_column(column, field, axis == Some(index), shape)
+        let is_time = axis == Some(index) || shape.annotation && EVENT_TIMES.iter().any(|name| is_named(field, name));
+        let column = convert_column(column, field, is_time, shape)
             .map_err(|error| error.context(format!("column {:?}", field.name())))?;
         fields.push(Field::new(field.name(), column.data_type().clone(), true));
         columns.push(column);
@@ -44,6 +45,14 @@ pub(super) fn convert(batches: &Batches, axis: Option<usize>, shape: &Shape) -> 
     let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
     RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &options)
         .map_err(|error| Error::internal("cannot put a frame together").with_source(error))
+}
+
+/// Columns of an annotation that say when; names count in any case.
+/// Source: `standardAnnotationSupport.ts` of grafana/grafana.
+const EVENT_TIMES: [&str; 2] = ["time", "timeEnd"];
+
+fn is_named(field: &Field, name: &str) -> bool {
+    field.name().eq_ignore_ascii_case(name)
 }
 
 /// `time` in Grafana's frames.
@@ -90,7 +99,8 @@ fn convert_column(column: &ArrayRef, field: &Field, is_axis: bool, shape: &Shape
 /// Every other type as the text of its JSON: DATE and TIME in ISO 8601, BYTES in base64.
 fn texts(column: &ArrayRef, field: &Field, shape: &Shape) -> Result<ArrayRef> {
     let cells = Column::of(column.as_ref(), field)?;
-    let text = |row| if shape.comma_lists { cells.joined(row) } else { cells.text(row) };
+    let is_joined = shape.comma_lists || shape.annotation && is_named(field, "tags");
+    let text = |row| if is_joined { cells.joined(row) } else { cells.text(row) };
     Ok(Arc::new((0..column.len()).map(text).collect::<Result<StringArray>>()?))
 }
 
@@ -144,8 +154,14 @@ mod tests {
     use arrow::array::{Date32Array, Int64Array, TimestampMicrosecondArray};
     use arrow::util::display::array_value_to_string;
 
-    const TABLE: Shape =
-        Shape { format: Format::Table, fill: Fill::Null, metric_names_series: false, comma_lists: false, shift: None };
+    const TABLE: Shape = Shape {
+        format: Format::Table,
+        fill: Fill::Null,
+        metric_names_series: false,
+        comma_lists: false,
+        annotation: false,
+        shift: None,
+    };
 
     fn shown(batch: &RecordBatch, row: usize) -> Vec<String> {
         batch.columns().iter().map(|column| array_value_to_string(column, row).unwrap()).collect()

@@ -36,11 +36,11 @@ pub(super) fn frames(engine: &Engine, answer: &Answer, shape: &Shape, ref_id: &s
 
 /// The name of a shape's bytes in the store.
 fn encoding(shape: &Shape) -> String {
-    let Shape { format, fill, metric_names_series, comma_lists, shift } = shape;
+    let Shape { format, fill, metric_names_series, comma_lists, annotation, shift } = shape;
     match format {
         Format::TimeSeries => format!("frame/wide/{fill:?}/{metric_names_series}/{shift:?}/{comma_lists}"),
         Format::Multi => format!("frame/multi/{metric_names_series}/{shift:?}/{comma_lists}"),
-        Format::Table => format!("frame/table/{comma_lists}"),
+        Format::Table => format!("frame/table/{comma_lists}/{annotation}"),
         Format::Logs => format!("frame/logs/{comma_lists}"),
         Format::Traces => "frame/traces".to_owned(),
     }
@@ -72,7 +72,7 @@ fn shaped(batches: &Batches, shape: &Shape) -> Result<Vec<RecordBatch>> {
             let (long, axis) = series()?;
             wide::split(&long, axis, shape)?
         }
-        Format::Table => vec![fields::convert(batches, None, shape)?],
+        Format::Table => vec![fields::convert(batches, axis.filter(|_| shape.annotation), shape)?],
         Format::Logs | Format::Traces => vec![fields::convert(batches, axis, shape)?],
     };
     match &shape.shift {
@@ -150,6 +150,7 @@ mod tests {
         shapes.push(Shape { shift: Some(Shift { micros: 1, interval: "1d".into() }), ..series.clone() });
         shapes.push(Shape { shift: Some(Shift { micros: 2, interval: "1d".into() }), ..series.clone() });
         shapes.push(Shape { comma_lists: true, ..Shape::of(Format::Table) });
+        shapes.push(Shape { annotation: true, ..Shape::of(Format::Table) });
         shapes.extend([Format::Multi, Format::Table, Format::Logs, Format::Traces].map(Shape::of));
         let mut names: Vec<_> = shapes.iter().map(encoding).collect();
         names.sort_unstable();

@@ -23,7 +23,13 @@ pub(super) struct Envelope {
     pub(super) interval_ms: i64,
     /// Points that the panel can draw; zero where nobody says.
     pub(super) max_data_points: i64,
+    /// Whether events are asked for, to be drawn over panels.
+    pub(super) is_annotation: bool,
 }
+
+/// The refId of an annotation's query, whatever the board has.
+/// Source: `executeAnnotationQuery.ts` of grafana/grafana.
+pub(super) const ANNOTATION: &str = "Anno";
 
 impl Envelope {
     /// An envelope with a range in epoch milliseconds.
@@ -35,7 +41,7 @@ impl Envelope {
             None => None,
             Some((from, to)) => Some(Extent::new(Timestamp::from_millis(from)?, Timestamp::from_millis(to)?)?),
         };
-        Ok(Self { range, interval_ms, max_data_points })
+        Ok(Self { range, interval_ms, max_data_points, is_annotation: false })
     }
 }
 
@@ -60,6 +66,9 @@ pub(super) struct Shape {
     /// Whether an ARRAY of scalars is its elements with commas between, as in the official plugin; else
     /// it is JSON.
     pub(super) comma_lists: bool,
+    /// Whether the rows are events: their `time` and `timeEnd` are times whatever their type, and their
+    /// `tags` have commas between.
+    pub(super) annotation: bool,
     /// Where the rows are those of an earlier range, what is done to show them in the present one.
     pub(super) shift: Option<Shift>,
 }
@@ -67,7 +76,14 @@ pub(super) struct Shape {
 impl Shape {
     /// A format with every setting at its default.
     pub(super) fn of(format: Format) -> Self {
-        Self { format, fill: Fill::Null, metric_names_series: false, comma_lists: false, shift: None }
+        Self {
+            format,
+            fill: Fill::Null,
+            metric_names_series: false,
+            comma_lists: false,
+            annotation: false,
+            shift: None,
+        }
     }
 }
 
@@ -119,10 +135,15 @@ impl Panel {
         };
         let keys = Keys::new(&object, "");
         let shape = Shape {
-            format: format(keys.value("format"))?,
+            format: match format(keys.value("format"))? {
+                // Text is what events are about, and would be labels.
+                Format::TimeSeries | Format::Multi if envelope.is_annotation => Format::Table,
+                format => format,
+            },
             fill: fill(keys.value("fillMode"))?,
             metric_names_series: target::dialect(&object) == Dialect::Doitintl,
             comma_lists: comma_lists(keys)?,
+            annotation: envelope.is_annotation,
             shift: None,
         };
         Ok(Self { query: query(&object, envelope, headers)?, shape })

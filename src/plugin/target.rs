@@ -7,8 +7,8 @@ use weir_plan::{Dialect, Error, Result, Target, TimeType};
 
 use super::keys::Keys;
 
-/// Keys that only doitintl's editor writes.
-const MARKS: [&str; 6] = ["timeColumn", "timeColumnType", "metricColumn", "orderByCol", "orderBySort", "convertToUTC"];
+/// Keys that only doitintl's editor writes. `convertToUTC` is none of them: it says nothing of macros.
+const MARKS: [&str; 5] = ["timeColumn", "timeColumnType", "metricColumn", "orderByCol", "orderBySort"];
 
 /// What doitintl's editor writes where nothing is chosen yet.
 const PLACEHOLDERS: [&str; 2] = ["-- time --", "-- value --"];
@@ -98,7 +98,9 @@ mod tests {
         check(json!({"datasource": {"type": "grafana-bigquery-datasource"}, "timeColumn": "t"}), Dialect::Official);
         check(json!({"datasource": {"type": "weir-bigquery-datasource"}, "timeColumn": "t"}), Dialect::Doitintl);
         check(json!({"datasource": "BigQuery", "metricColumn": "none"}), Dialect::Doitintl);
-        check(json!({"datasource": null, "convertToUTC": false}), Dialect::Doitintl);
+        check(json!({"datasource": null, "orderBySort": "1"}), Dialect::Doitintl);
+        check(json!({"datasource": null, "convertToUTC": true}), Dialect::Official);
+        check(json!({"convertToUTC": true, "metricColumn": "none"}), Dialect::Doitintl);
         check(json!({"partitioned": true, "sharded": false, "rawQuery": true}), Dialect::Official);
     }
 

@@ -124,6 +124,14 @@ impl BigQuery {
             datasets: self.datasets.clone(),
         })
     }
+
+    /// Checks a dataset that is read without a query.
+    async fn check_dataset(&self, project: &str, dataset: &str) -> Result<()> {
+        match &self.datasets {
+            Some(allowed) => allowed.check_dataset(&self.jobs, project, dataset).await,
+            None => Ok(()),
+        }
+    }
 }
 
 /// Shows who asks where; no secret.
@@ -159,6 +167,7 @@ impl Source for BigQuery {
     }
 
     async fn table(&self, table: &TableId) -> Result<Table> {
+        self.check_dataset(&table.project, &table.dataset).await?;
         let path = ["projects", &table.project, "datasets", &table.dataset, "tables", &table.table];
         let resource: TableResource = self.jobs.rest.get(&path, &[]).await.map_err(|failure| {
             let error = Error::from(failure);
@@ -169,14 +178,25 @@ impl Source for BigQuery {
     }
 
     async fn list_projects(&self) -> Result<Vec<Project>> {
-        listing::projects(&self.jobs.rest).await
+        let listed = listing::projects(&self.jobs.rest).await?;
+        Ok(match &self.datasets {
+            Some(allowed) => allowed.of_list(listed),
+            None => listed,
+        })
     }
 
     async fn list_datasets(&self, project: &str) -> Result<Vec<String>> {
-        listing::datasets(&self.jobs.rest, project).await
+        let only = match &self.datasets {
+            Some(allowed) => allowed.of_project(&self.jobs, project).await?,
+            None => None,
+        };
+        let mut listed = listing::datasets(&self.jobs.rest, project).await?;
+        listed.retain(|dataset| only.as_ref().is_none_or(|only| only.contains(&**dataset)));
+        Ok(listed)
     }
 
     async fn list_tables(&self, project: &str, dataset: &str) -> Result<Vec<Listed>> {
+        self.check_dataset(project, dataset).await?;
         listing::tables(&self.jobs.rest, project, dataset).await
     }
 }

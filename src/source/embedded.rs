@@ -25,6 +25,7 @@ mod table;
 mod tests;
 mod time_text;
 mod types;
+mod wildcard;
 
 use std::collections::BTreeSet;
 use std::fmt;

@@ -294,6 +294,17 @@ func TestEachRefIDFailsForItself(t *testing.T) {
 		panel{refID: "format", sql: good, format: "pie"},
 		panel{refID: "macro", sql: "SELECT $__nonsense(time)", format: 1},
 		panel{refID: "empty", sql: "", format: 1},
+		panel{refID: "bracket", sql: "SELECT 1 FROM " + overall + " WHERE $__timeFilter(time", format: 1},
+		panel{refID: "interval", sql: "SELECT $__timeGroup(time, 5x) FROM " + overall, format: 1},
+		panel{refID: "column", sql: "SELECT 1 FROM " + overall + " WHERE $__timeFilter(nocolumn)", format: 1},
+		panel{refID: "timeColumn", sql: "SELECT $__column FROM " + overall, format: 1},
+		panel{refID: "chosen", sql: "SELECT 1 FROM " + overall + " WHERE $__timeFilter(-- time --)", format: 1,
+			more: map[string]any{"timeColumn": "-- time --"}},
+		panel{refID: "typed", sql: good, format: 0, more: map[string]any{"timeColumn": "time", "timeColumnType": "TIME"}},
+		panel{refID: "variable", sql: "SELECT 1 FROM " + overall + " WHERE branch IN (${branches})", format: 1},
+		panel{refID: "null", sql: "SELECT CAST(NULL AS TIMESTAMP) AS time, 1 AS v", format: 0},
+		panel{refID: "twice", format: 0, sql: "SELECT TIMESTAMP '2024-01-01' AS time, 'a' AS branch, 1 AS v" +
+			" UNION ALL SELECT TIMESTAMP '2024-01-01', 'a', 2"},
 	)
 	request.Queries = append(request.Queries,
 		&pluginv2.DataQuery{RefId: "json", Json: []byte("{"), TimeRange: request.Queries[0].TimeRange},
@@ -310,15 +321,24 @@ func TestEachRefIDFailsForItself(t *testing.T) {
 		status int32
 		text   string
 	}{
-		"syntax":    {400, ""},
-		"table":     {404, "nowhere"},
-		"dml":       {400, "DELETE"},
-		"format":    {400, "pie"},
-		"macro":     {400, "nonsense"},
-		"empty":     {400, "rawSql"},
-		"json":      {400, "JSON"},
-		"backwards": {400, "after its end"},
-		"absurd":    {400, "outside"},
+		"syntax":     {400, ""},
+		"table":      {404, "nowhere"},
+		"dml":        {400, "DELETE"},
+		"format":     {400, "pie"},
+		"macro":      {400, "nonsense"},
+		"empty":      {400, "rawSql"},
+		"bracket":    {400, "$__timeFilter has an unclosed bracket"},
+		"interval":   {400, `"5x"`},
+		"column":     {400, "nocolumn"},
+		"timeColumn": {400, "timeColumn"},
+		"chosen":     {400, "choose timeColumn"},
+		"typed":      {400, `timeColumnType "TIME"`},
+		"variable":   {400, "${branches}"},
+		"null":       {400, "null time values"},
+		"twice":      {400, "2024-01-01"},
+		"json":       {400, "JSON"},
+		"backwards":  {400, "after its end"},
+		"absurd":     {400, "outside"},
 	} {
 		response := responses[refID]
 		if response == nil {

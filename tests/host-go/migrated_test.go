@@ -30,6 +30,7 @@ var outcomes = map[string]string{
 	"doitintl-export.json: By month, A":                       "timeseries-wide: time, value",
 	"doitintl-export.json: By month, B":                       "timeseries-wide: time, value",
 	"doitintl-export.json: Sharded, A":                        "400: Unrecognized name: _table_suffix at [7:97]",
+	"doitintl-sharded.json: Visits by day, A":                 "400: analytics.visits_* does not match any table",
 	"doitintl-export.json: Sharded, B":                        "400: rawSql is missing or empty; give the SQL to run",
 	"grafana7-doitintl.json: Mixed, A":                        "table: branch, value",
 	"grafana7-doitintl.json: Mixed, B":                        "for Prometheus",

@@ -94,7 +94,7 @@ fn what_is_not_asked_rightly_is_named() {
         assert!(!output.status.success() && out.is_empty(), "{arguments:?}: {out}");
         assert!(error.contains(part), "{arguments:?}: {error}");
     };
-    check(&[], "BOARD.json");
+    check(&[], "BOARD");
     check(&["board.json", "--sql", "SELECT 1"], "cannot be used with");
     check(&["/nowhere/board.json"], "cannot read the board /nowhere/board.json");
     check(&["--sql", "SELECT $__timeFrom()"], "$__timeFrom");

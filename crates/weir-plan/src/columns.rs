@@ -1,12 +1,14 @@
 //! Whose the columns in time macros are: the text is parsed, and each column is looked for among the
-//! tables of its own SELECT. It knows no schema; its caller looks the candidates up.
+//! tables of its own SELECT, through WITH and inner SELECTs that hand it on. It knows no schema; its
+//! caller looks the candidates up.
+
+mod relations;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    Expr, FunctionArg, FunctionArgExpr, FunctionArguments, ObjectName, Query as SqlQuery, Select, Statement,
-    TableFactor, Visit, Visitor,
+    Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Query as SqlQuery, Select, Statement, Visit, Visitor,
 };
 use sqlparser::dialect::BigQueryDialect;
 use sqlparser::parser::Parser;
@@ -14,6 +16,7 @@ use sqlparser::parser::Parser;
 use crate::macros;
 use crate::query::TableId;
 use crate::target::{Target, TimeType};
+use relations::{Names, Relation, candidates, plain};
 
 /// The column of a time macro, and where it may be found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,7 +33,8 @@ pub struct TimeColumn {
 pub fn time_columns(sql: &str, target: &Target, default_dataset: Option<&str>, project: &str) -> Vec<TimeColumn> {
     let Some(probe) = macros::probe(sql, target) else { return vec![] };
     let Ok(statements) = Parser::parse_sql(&BigQueryDialect {}, &probe) else { return vec![] };
-    let mut search = Search { default_dataset, project, named: named(&statements), scopes: vec![], found: vec![] };
+    let names = Names::new(default_dataset, project, named(&statements));
+    let mut search = Search { names, before: vec![], scopes: vec![], found: vec![] };
     let _: ControlFlow<()> = statements.visit(&mut search);
     search.found
 }
@@ -69,18 +73,10 @@ fn named(statements: &[Statement]) -> BTreeSet<String> {
     named.0
 }
 
-/// A relation of a SELECT.
-struct Relation {
-    /// How columns name it, in lower case; empty where they cannot.
-    alias: String,
-    /// `None` for anything but a table.
-    table: Option<TableId>,
-}
-
 struct Search<'a> {
-    default_dataset: Option<&'a str>,
-    project: &'a str,
-    named: BTreeSet<String>,
+    names: Names<'a>,
+    /// How many names were in sight before each query round the present place.
+    before: Vec<usize>,
     /// The relations of each SELECT round the present place; a query's own clauses, such as ORDER BY,
     /// are of no one SELECT.
     scopes: Vec<Option<Vec<Relation>>>,
@@ -90,22 +86,22 @@ struct Search<'a> {
 impl Visitor for Search<'_> {
     type Break = ();
 
-    fn pre_visit_query(&mut self, _: &SqlQuery) -> ControlFlow<()> {
+    fn pre_visit_query(&mut self, query: &SqlQuery) -> ControlFlow<()> {
+        let before = self.names.enter(query);
+        self.before.push(before);
         self.scopes.push(None);
         ControlFlow::Continue(())
     }
 
     fn post_visit_query(&mut self, _: &SqlQuery) -> ControlFlow<()> {
         self.scopes.pop();
+        self.names.leave(self.before.pop().unwrap_or_default());
         ControlFlow::Continue(())
     }
 
     fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<()> {
-        let factors = select
-            .from
-            .iter()
-            .flat_map(|tables| std::iter::once(&tables.relation).chain(tables.joins.iter().map(|join| &join.relation)));
-        self.scopes.push(Some(factors.map(|factor| self.relation(factor)).collect()));
+        let relations = self.names.relations(select);
+        self.scopes.push(Some(relations));
         ControlFlow::Continue(())
     }
 
@@ -124,35 +120,6 @@ impl Visitor for Search<'_> {
     }
 }
 
-impl Search<'_> {
-    fn relation(&self, factor: &TableFactor) -> Relation {
-        let (name, alias) = match factor {
-            TableFactor::Table { name, alias, args: None, .. } => (Some(name), alias),
-            TableFactor::Derived { alias, .. } | TableFactor::UNNEST { alias, .. } => (None, alias),
-            _ => (None, &None),
-        };
-        let written = name.map(parts).unwrap_or_default();
-        let alias = match alias {
-            Some(alias) => alias.name.value.to_lowercase(),
-            None => written.last().map(|name| name.to_lowercase()).unwrap_or_default(),
-        };
-        let is_named = matches!(&*written, [only] if self.named.contains(&only.to_lowercase()));
-        let table = if is_named { None } else { table_id(&written, self.default_dataset, self.project) };
-        Relation { alias, table }
-    }
-}
-
-/// Where a column of a SELECT may be.
-fn candidates(relations: &[Relation], path: &[String]) -> Vec<(TableId, Vec<String>)> {
-    if let [alias, rest @ ..] = path
-        && !rest.is_empty()
-        && let Some(relation) = relations.iter().find(|relation| relation.alias == *alias)
-    {
-        return relation.table.iter().map(|table| (table.clone(), rest.to_vec())).collect();
-    }
-    relations.iter().filter_map(|relation| Some((relation.table.clone()?, path.to_vec()))).collect()
-}
-
 /// The column in a call of the probe, in lower case.
 fn probed(expr: &Expr) -> Option<Vec<String>> {
     let Expr::Function(function) = expr else { return None };
@@ -161,36 +128,8 @@ fn probed(expr: &Expr) -> Option<Vec<String>> {
     }
     let FunctionArguments::List(arguments) = &function.args else { return None };
     match &*arguments.args {
-        [FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Identifier(name)))] => Some(vec![name.value.to_lowercase()]),
-        [FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::CompoundIdentifier(names)))] => {
-            Some(names.iter().map(|name| name.value.to_lowercase()).collect())
-        }
+        [FunctionArg::Unnamed(FunctionArgExpr::Expr(column))] => plain(column),
         _ => None,
-    }
-}
-
-/// The parts of a table's name, however much of it is in one pair of backticks.
-fn parts(name: &ObjectName) -> Vec<String> {
-    let idents = name.0.iter().filter_map(|part| part.as_ident());
-    idents.flat_map(|ident| ident.value.split('.')).map(str::to_owned).collect()
-}
-
-/// The full name of a table; `None` for a wildcard, a view of the system, and a name without dataset.
-fn table_id(parts: &[String], default_dataset: Option<&str>, project: &str) -> Option<TableId> {
-    if parts.iter().any(|part| part.contains('*') || part.eq_ignore_ascii_case("INFORMATION_SCHEMA")) {
-        return None;
-    }
-    match parts {
-        [] => None,
-        [table] => {
-            let dataset = default_dataset?;
-            match dataset.rsplit_once('.') {
-                Some((project, dataset)) => Some(TableId::new(project, dataset, table)),
-                None => Some(TableId::new(project, dataset, table)),
-            }
-        }
-        [dataset, table] => Some(TableId::new(project, dataset, table)),
-        more => more.join(".").parse().ok(),
     }
 }
 
@@ -218,12 +157,50 @@ mod tests {
         check("SELECT 1 FROM t JOIN u USING (id) WHERE $__timeTo(r.day)", &["r.day: q.d.t/r/day q.d.u/r/day"]);
         check("SELECT 1 FROM t, UNNEST(t.xs) AS x WHERE $__timeFilter(x.day)", &["x.day: "]);
         check("SELECT 1 FROM t WHERE x IN (SELECT y FROM u WHERE $__timeFilter(a))", &["a: q.d.u/a"]);
-        check("SELECT 1 FROM (SELECT * FROM u WHERE $__timeFilter(a)) WHERE $__timeFilter(b)", &["a: q.d.u/a", "b: "]);
-        check("WITH t AS (SELECT * FROM u) SELECT 1 FROM t WHERE $__timeFilter(a)", &["a: "]);
         check("SELECT 1 FROM t UNION ALL SELECT 2 FROM u WHERE $__timeFilter(a)", &["a: q.d.u/a"]);
         check("SELECT $__timeGroup(a, 1d) FROM t ORDER BY $__timeGroup(a, 1d)", &["a: q.d.t/a"]);
         check("SELECT 1 FROM `p.d.events_*` WHERE $__timeFilter(a)", &["a: "]);
         check("SELECT 1 FROM d.INFORMATION_SCHEMA.JOBS WHERE $__timeFilter(a)", &["a: "]);
+    }
+
+    #[test]
+    fn a_column_is_followed_through_queries_that_hand_it_on() {
+        let check = |sql: &str, expected: &str| {
+            let sql = format!("{sql} WHERE $__timeFilter(a)");
+            assert_eq!(found(&sql), [format!("a: {expected}")], "{sql}");
+        };
+        check("SELECT 1 FROM (SELECT * FROM u)", "q.d.u/a");
+        check("SELECT 1 FROM (SELECT a FROM u)", "q.d.u/a");
+        check("SELECT 1 FROM (SELECT u.Day AS A FROM u)", "q.d.u/day");
+        check("SELECT 1 FROM (SELECT r.a FROM u)", "q.d.u/r/a");
+        check("SELECT 1 FROM (SELECT x.* FROM u AS x, v)", "q.d.u/a");
+        check("SELECT 1 FROM (SELECT * FROM u, v)", "q.d.u/a q.d.v/a");
+        check("SELECT 1 FROM (SELECT b FROM u)", "");
+        check("SELECT 1 FROM (SELECT DATE(t) AS a, * FROM u)", "");
+        check("SELECT 1 FROM (SELECT * EXCEPT (A, b) FROM u)", "");
+        check("SELECT 1 FROM (SELECT * REPLACE (DATE(t) AS a) FROM u)", "");
+        check("SELECT 1 FROM (SELECT a FROM (SELECT b AS a FROM u))", "q.d.u/b");
+        check("SELECT 1 FROM (SELECT b AS a, 1 FROM u UNION ALL SELECT c, 2 FROM v)", "q.d.u/b q.d.v/c");
+        check("SELECT 1 FROM (SELECT * FROM u UNION ALL SELECT * FROM v)", "q.d.u/a q.d.v/a");
+        check("SELECT 1 FROM (SELECT a FROM u) JOIN v ON TRUE", "q.d.u/a q.d.v/a");
+        check("WITH t AS (SELECT * FROM u) SELECT 1 FROM t", "q.d.u/a");
+        check("WITH t AS (SELECT day AS a FROM u), w AS (SELECT a FROM t) SELECT 1 FROM w", "q.d.u/day");
+        check("WITH t AS (SELECT a FROM t) SELECT 1 FROM t", "");
+        check("WITH t AS (SELECT a FROM e.t) SELECT 1 FROM t", "p.e.t/a");
+        check("SELECT 1 FROM (WITH t AS (SELECT b AS a FROM u) SELECT a FROM t)", "q.d.u/b");
+        check(
+            "WITH t AS (SELECT b AS a FROM u) SELECT 1 FROM (WITH t AS (SELECT c AS a FROM v) SELECT a FROM t)",
+            "q.d.v/c",
+        );
+    }
+
+    #[test]
+    fn a_query_in_an_inner_query_is_out_of_sight_outside() {
+        let sql = "SELECT 1 FROM (WITH t AS (SELECT a FROM u) SELECT 1 FROM t WHERE $__timeFilter(a)), t \
+            WHERE $__timeFilter(t.a)";
+        assert_eq!(found(sql), ["a: q.d.u/a", "t.a: "]);
+        let sql = "SELECT 1 FROM (SELECT * FROM u WHERE $__timeFilter(a)) AS x WHERE $__timeFilter(x.a)";
+        assert_eq!(found(sql), ["a: q.d.u/a", "x.a: q.d.u/a"]);
     }
 
     #[test]

@@ -89,7 +89,10 @@ fn skipped(target: &Target<'_>) -> Option<String> {
 
 /// The question that Grafana would ask for a target.
 fn asked(target: &Target<'_>, asking: &Asking, range: Option<Extent>) -> Result<Query> {
-    let range = range.map(|range| overridden(target, range, asking)).transpose()?;
+    let range = match (target.seconds_ago, asking.range) {
+        (Some((from, to)), None) => Some(seconds_ago(from, to, asking.now)?),
+        _ => range.map(|range| overridden(target, range, asking)).transpose()?,
+    };
     let mut model = target.model.clone();
     for value in model.values_mut() {
         if let Value::String(text) = value {
@@ -104,6 +107,12 @@ fn asked(target: &Target<'_>, asking: &Asking, range: Option<Extent>) -> Result<
         query.default_dataset.clone_from(&asking.dataset);
     }
     Ok(query)
+}
+
+/// The range that an alert rule asks about.
+fn seconds_ago(from: i64, to: i64, now: Timestamp) -> Result<Extent> {
+    let at = |seconds: i64| now.minus(Duration::from_secs(seconds.unsigned_abs()));
+    Extent::new(at(from), at(to)).map_err(|error| error.context("the rule's relativeTimeRange"))
 }
 
 /// The range after the panel's own `timeFrom` and `timeShift`.

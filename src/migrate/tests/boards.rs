@@ -54,6 +54,11 @@ fn an_exported_board_of_doitintls_plugin_tells_what_its_version_meant() {
             "panel 2 \"Sharded\", B:  |  | no-sql",
         ],
     );
+    let expected = &[
+        "panel 1 \"Visits by day\": datasource.type |  | ",
+        "panel 1 \"Visits by day\", A:  | half-open-range no-limit | ",
+    ];
+    check("doitintl-sharded.json", &[], None, expected);
     let newer = fixture("doitintl-export.json").replace("1.0.8", "2.0.3");
     let (_, report) = migrated("newer.json", &newer, &[], None);
     assert_eq!(facts(&report)[2], "panel 1 \"By month\", A:  | half-open-range no-limit | ");

@@ -7,10 +7,9 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use serde_json::{Map, Value, json};
 
-use super::super::document::{Document, Format};
 use super::super::known::Known;
-use super::super::tree::Node;
 use super::migrated;
+use crate::document::{Document, Format, Node};
 
 const IDS: [&str; 5] =
     ["grafana-bigquery-datasource", "doitintl-bigquery-datasource", "weir-bigquery-datasource", "prometheus", ""];

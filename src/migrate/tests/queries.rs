@@ -2,14 +2,14 @@
 
 use serde_json::json;
 
-use super::super::json;
 use super::super::known::Plugin;
 use super::super::target::{Asker, Target, judge};
+use crate::document::{Document, Format};
 
 /// The codes of what differs, then of what needs a person.
 fn codes(query: &serde_json::Value, plugin: Plugin, version: Option<&str>) -> String {
-    let node = json::read(&query.to_string()).unwrap();
-    let target = Target { query: &node, sql: None, plugin, asker: Asker::Panel, escaped: false, version };
+    let trees = Document::parse(Format::Json, &query.to_string()).unwrap();
+    let target = Target { query: &trees[0], sql: None, plugin, asker: Asker::Panel, escaped: false, version };
     let judgement = judge(&target);
     let codes = |found: &[crate::migrate::Finding]| found.iter().map(|found| found.code).collect::<Vec<_>>().join(" ");
     format!("{} | {}", codes(&judgement.differs), codes(&judgement.needs_person))
@@ -74,6 +74,24 @@ fn keys_of_doitintl_in_a_target_of_the_official_plugin_are_a_persons() {
     let expected = "half-open-range | keys-of-doitintl";
     assert_eq!(codes(&query("SELECT 1 FROM x WHERE $__timeFilter(t)"), Plugin::Official, None), expected);
     assert_eq!(codes(&query("SELECT 1 FROM x"), Plugin::Official, None), " | ");
+}
+
+#[test]
+fn convert_to_utc_alone_tells_nobody_whose_a_query_is() {
+    let check = |query: serde_json::Value, plugin: Plugin, expected: &str| {
+        assert_eq!(codes(&query, plugin, Some("2.0.3")), expected, "{query}");
+    };
+    let sql = "SELECT $__timeGroup(ts, 1m), 1 FROM x GROUP BY 1 LIMIT 9";
+    let of = |set: serde_json::Value| json!({"rawSql": sql, "format": "time_series", "convertToUTC": set});
+    check(of(json!(true)), Plugin::Doitintl, " | convert-to-utc");
+    check(of(json!("True")), Plugin::Doitintl, " | convert-to-utc");
+    check(of(json!(false)), Plugin::Doitintl, " | ");
+    check(of(json!(false)), Plugin::Either, " | whose-query");
+    check(of(json!(true)), Plugin::Either, " | convert-to-utc whose-query");
+    check(of(json!(true)), Plugin::Official, " | convert-to-utc");
+    let mut known = of(json!(false));
+    known["metricColumn"] = json!("none");
+    check(known, Plugin::Either, " | ");
 }
 
 #[test]

@@ -5,8 +5,14 @@ use crate::plugin::model::Format;
 use arrow::array::{BooleanArray, StringArray};
 use arrow::util::display::array_value_to_string;
 
-const SHAPE: Shape =
-    Shape { format: Format::TimeSeries, fill: Fill::Null, metric_names_series: false, comma_lists: false, shift: None };
+const SHAPE: Shape = Shape {
+    format: Format::TimeSeries,
+    fill: Fill::Null,
+    metric_names_series: false,
+    comma_lists: false,
+    annotation: false,
+    shift: None,
+};
 
 fn ints(values: &[Option<i64>]) -> ArrayRef {
     Arc::new(Int64Array::from(values.to_vec()))

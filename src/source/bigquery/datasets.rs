@@ -1,5 +1,6 @@
-//! Which datasets queries may read, beyond what `BigQuery` itself allows: those of the projects that
-//! the login can list, and some by name. A free dry run tells, through views too, before a job runs.
+//! Which datasets may be read, beyond what `BigQuery` itself allows: those of the projects that the
+//! login can list, and some by name. A free dry run tells what a query reads, through views too,
+//! before its job runs; lists leave out the others, and their tables are not described.
 //!
 //! As in Grafana's own data source, whose settings these are; it fails closed.
 
@@ -16,7 +17,7 @@ use super::configuration::Defaults;
 use super::jobs::Jobs;
 use super::listing;
 use super::login::Whose;
-use crate::source::{Estimate, Job};
+use crate::source::{Estimate, Job, Project};
 
 /// What is known of texts and projects is asked for again after this: views change, and so do grants.
 const LIFE: Duration = Duration::from_mins(5);
@@ -161,27 +162,65 @@ impl AllowedDatasets {
 
     async fn judge(&self, jobs: &Jobs, references: &References) -> Result<()> {
         references.complete()?;
-        let foreign = references.tables.iter().find(|table| !self.is_named(table));
-        if foreign.is_none() {
-            return Ok(());
+        for table in &references.tables {
+            let checked = self.check_dataset(jobs, &table.project, &table.dataset).await;
+            checked.map_err(|error| error.context(format_args!("the query reads table {table}")))?;
         }
-        let projects = self.projects(jobs).await?;
-        match references.tables.iter().find(|table| !self.is_named(table) && !projects.contains(&table.project)) {
-            None => Ok(()),
-            Some(table) => Err(Error::new(
-                Kind::PermissionDenied,
-                format!(
-                    "the query reads table {table}, which is in none of the projects of this data source; its \
-                     administrator can add {}.{} to the additional allowed datasets",
-                    table.project, table.dataset
-                ),
-            )),
-        }
+        Ok(())
     }
 
-    /// Whether a table is allowed whatever projects there are.
-    fn is_named(&self, table: &TableId) -> bool {
-        self.own.contains(&table.project) || self.named.contains(&format!("{}.{}", table.project, table.dataset))
+    /// Checks a dataset.
+    ///
+    /// # Errors
+    /// `PermissionDenied` naming it; those of the list of projects.
+    pub(super) async fn check_dataset(&self, jobs: &Jobs, project: &str, dataset: &str) -> Result<()> {
+        if self.is_named(project, dataset) || self.projects(jobs).await?.contains(project) {
+            return Ok(());
+        }
+        Err(Error::new(
+            Kind::PermissionDenied,
+            format!(
+                "dataset {project}.{dataset} is in none of the projects of this data source; its administrator can \
+                 add it to the additional allowed datasets"
+            ),
+        ))
+    }
+
+    /// The datasets of a project that may be read; `None` is all of them.
+    ///
+    /// # Errors
+    /// `PermissionDenied` where there are none; those of the list of projects.
+    pub(super) async fn of_project<'a>(&'a self, jobs: &Jobs, project: &'a str) -> Result<Option<BTreeSet<&'a str>>> {
+        if self.is_own(project) || self.projects(jobs).await?.contains(project) {
+            return Ok(None);
+        }
+        let named: BTreeSet<&str> = self.named_of(project).collect();
+        if named.is_empty() {
+            let message = format!("project {project} is none of this data source's, nor is a dataset of it allowed");
+            return Err(Error::new(Kind::PermissionDenied, message));
+        }
+        Ok(Some(named))
+    }
+
+    /// Those of the listed projects of which something may be read.
+    pub(super) fn of_list(&self, mut projects: Vec<Project>) -> Vec<Project> {
+        let is_shown = |id: &str| self.lists_projects || self.is_own(id) || self.named_of(id).next().is_some();
+        projects.retain(|project| is_shown(&project.id));
+        projects
+    }
+
+    fn named_of<'a>(&'a self, project: &'a str) -> impl Iterator<Item = &'a str> {
+        let named = self.named.iter().filter_map(|named| named.rsplit_once('.'));
+        named.filter(move |(of, _)| *of == project).map(|(_, dataset)| dataset)
+    }
+
+    fn is_own(&self, project: &str) -> bool {
+        self.own.iter().any(|own| own == project)
+    }
+
+    /// Whether a dataset is allowed whatever projects there are.
+    fn is_named(&self, project: &str, dataset: &str) -> bool {
+        self.is_own(project) || self.named.contains(&format!("{project}.{dataset}"))
     }
 
     async fn projects(&self, jobs: &Jobs) -> Result<Arc<BTreeSet<String>>> {
@@ -215,7 +254,8 @@ mod tests {
     #[test]
     fn a_dataset_without_a_project_is_one_of_the_data_project_only() {
         let check = |named: &str, table: &str, expected: bool| {
-            assert_eq!(allowed(&[named]).unwrap().is_named(&table.parse().unwrap()), expected, "{named}: {table}");
+            let id: TableId = table.parse().unwrap();
+            assert_eq!(allowed(&[named]).unwrap().is_named(&id.project, &id.dataset), expected, "{named}: {table}");
         };
         check("sales", "data.other.t", true);
         check("sales", "p.other.t", true);

@@ -24,8 +24,8 @@ pub(super) struct Bytes {
 }
 
 /// Reads the bill off an optimised plan. `tables` are all base tables of the query's text; one that
-/// the optimiser saw need not be read is billed the minimum.
-pub(super) fn bytes(plan: &LogicalPlan, tables: &BTreeSet<TableId>) -> Result<Bytes> {
+/// the optimiser saw need not be read is billed the minimum, but for the `shards` of a wildcard.
+pub(super) fn bytes(plan: &LogicalPlan, tables: &BTreeSet<TableId>, shards: &BTreeSet<TableId>) -> Result<Bytes> {
     let mut ledger = Ledger::default();
     plan.apply_with_subqueries(|node| {
         if let LogicalPlan::TableScan(scan) = node {
@@ -43,6 +43,7 @@ pub(super) fn bytes(plan: &LogicalPlan, tables: &BTreeSet<TableId>) -> Result<By
                 total.processed += processed;
                 total.billed += billed_bytes(processed);
             }
+            None if shards.contains(table) => {}
             None => total.billed += MINIMUM_BYTES_PER_TABLE,
         }
     }

@@ -11,12 +11,12 @@ use sqlparser::ast::Statement;
 use weir_plan::{Error, Parameter, Result, TableId, Timestamp};
 
 use super::bill::{self, Bytes};
-use super::catalog::{Relation, Snapshot, View, not_found};
+use super::catalog::{Relation, Snapshot, not_found};
 use super::provider::Provider;
 use super::rewrite::{Surroundings, rewrite};
 use super::session::Session;
 use super::syntax::{self, Words};
-use super::{errors, information, output};
+use super::{errors, information, output, wildcard};
 use crate::source::Job;
 
 /// A job ready to run.
@@ -50,7 +50,7 @@ pub(super) fn plan(
     let plan = session.state().optimize(&planned.plan).map_err(|error| errors::of(error, &planned.words))?;
     let schema = output::schema(plan.schema().as_arrow(), planned.names, &planned.spellings)?;
     let tables = planning.sources.iter().filter(|(_, source)| source.is_table).map(|(id, _)| id.clone()).collect();
-    let bytes = bill::bytes(&plan, &tables).map_err(|error| errors::of(error, &planned.words))?;
+    let bytes = bill::bytes(&plan, &tables, &planning.shards).map_err(|error| errors::of(error, &planned.words))?;
     let referenced = planning.sources.into_keys().collect();
     Ok(Planned { plan, schema, bytes, referenced, words: planned.words })
 }
@@ -59,7 +59,7 @@ pub(super) fn plan(
 pub(super) fn view_schema(session: &Session, snapshot: &Snapshot, id: &TableId, now: Timestamp) -> Result<SchemaRef> {
     let Some(Relation::View(view)) = snapshot.get(id) else { return Err(not_found(id)) };
     let mut planning = Planning::new(session, snapshot, now);
-    let planned = planning.view(id, view)?;
+    let planned = planning.view(id, &view.sql)?;
     // A column's type is known once the branches of a UNION have theirs.
     let plan = session.analyze(planned.plan).map_err(|error| errors::of(error, &planned.words))?;
     output::schema(plan.schema().as_arrow(), planned.names, &planned.spellings)
@@ -71,6 +71,8 @@ struct Planning<'a> {
     now: Timestamp,
     sources: BTreeMap<TableId, Known>,
     open: Vec<TableId>,
+    /// Tables that are read as one of those that a wildcard stands for.
+    shards: BTreeSet<TableId>,
 }
 
 /// A relation that the job reads.
@@ -90,7 +92,7 @@ struct PlannedQuery {
 
 impl<'a> Planning<'a> {
     fn new(session: &'a Session, snapshot: &'a Snapshot, now: Timestamp) -> Self {
-        Self { session, snapshot, now, sources: BTreeMap::new(), open: Vec::new() }
+        Self { session, snapshot, now, sources: BTreeMap::new(), open: Vec::new(), shards: BTreeSet::new() }
     }
 
     fn query(
@@ -121,12 +123,12 @@ impl<'a> Planning<'a> {
         Ok(PlannedQuery { plan, names, spellings, words })
     }
 
-    fn view(&mut self, id: &TableId, view: &View) -> Result<PlannedQuery> {
+    fn view(&mut self, id: &TableId, sql: &str) -> Result<PlannedQuery> {
         if self.open.contains(id) {
             return Err(Error::invalid(format!("view {id} reads itself; views cannot be recursive")));
         }
         self.open.push(id.clone());
-        let planned = self.query(&view.sql, &BTreeMap::new(), &id.project, None);
+        let planned = self.query(sql, &BTreeMap::new(), &id.project, None);
         self.open.pop();
         planned.map_err(|error| error.context(format!("in view {id}")))
     }
@@ -147,16 +149,23 @@ impl<'a> Planning<'a> {
                 schema: Arc::clone(table.declared()),
                 is_table: true,
             },
-            Some(Relation::View(view)) => {
-                let planned = self.view(id, view)?;
-                let schema = output::schema(planned.plan.schema().as_arrow(), planned.names, &planned.spellings)?;
-                let source = provider_as_source(Arc::new(ViewTable::new(planned.plan, None)));
-                Known { source, schema, is_table: false }
+            Some(Relation::View(view)) => self.known_view(id, &view.sql)?,
+            None if wildcard::is_wildcard(id) => {
+                let (tables, sql) = wildcard::view(id, self.snapshot)?;
+                self.shards.extend(tables);
+                self.known_view(id, &sql)?
             }
             None => return Err(self.missing(id)),
         };
         self.sources.insert(id.clone(), known);
         Ok(())
+    }
+
+    fn known_view(&mut self, id: &TableId, sql: &str) -> Result<Known> {
+        let planned = self.view(id, sql)?;
+        let schema = output::schema(planned.plan.schema().as_arrow(), planned.names, &planned.spellings)?;
+        let source = provider_as_source(Arc::new(ViewTable::new(planned.plan, None)));
+        Ok(Known { source, schema, is_table: false })
     }
 
     fn missing(&self, id: &TableId) -> Error {

@@ -131,6 +131,7 @@ impl VisitorMut for Rewriter<'_> {
     }
 
     fn post_visit_select(&mut self, select: &mut Select) -> ControlFlow<Error> {
+        tables::hide_suffixes(select);
         selects::name_items(select);
         flow(selects::resolve_aliases(select).and_then(|()| self.unnest(select)))
     }

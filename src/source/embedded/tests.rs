@@ -7,6 +7,7 @@ mod folder;
 mod functions;
 mod information;
 mod refusals;
+mod wildcards;
 
 use std::sync::Arc;
 

@@ -1,13 +1,14 @@
-//! The queries of `tests/boards` after `weir migrate`, each asked of the embedded source and of bqemulator.
+//! The queries of `tests/boards` after `weir migrate`, each asked of the embedded source, of the fake server
+//! and of bqemulator.
 //!
-//! What Grafana is shown of them is the business of `tests/host-go`, which runs the YAML files too.
+//! What Grafana is shown of them is the business of `tests/host-go`.
 
 use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
 use weir::app::App;
-use weir::board::Variables;
+use weir::board::{Board, Item, Variables};
 use weir::cache::StoreSettings;
 use weir::clock::ManualClock;
 use weir::engine::{Door, Engine, EngineSettings};
@@ -18,19 +19,22 @@ use weir_plan::{Extent, Query, Timestamp};
 
 use super::cell::{rows, same_rows};
 use super::dataset::{NOW, embedded};
-use super::{config, seeded_emulator};
+use super::{config, fake, seeded_emulator};
 use crate::support::process::weir;
 use crate::support::python::repository;
 
-/// The files in JSON, and how many queries with SQL each holds.
-const FILES: [(&str, usize); 7] = [
+/// The files, and how many queries with SQL each holds.
+const FILES: [(&str, usize); 10] = [
+    ("alert-rules.yaml", 2),
     ("arrays-export.json", 4),
     ("doitintl-export.json", 3),
+    ("doitintl-sharded.json", 1),
     ("grafana7-doitintl.json", 7),
     ("library-panel.json", 1),
     ("objects.json", 6),
     ("v2.json", 5),
     ("v2alpha1.json", 3),
+    ("v2beta1.yaml", 2),
 ];
 
 /// Queries that fail, by file and a part of their SQL, with the error's code.
@@ -54,45 +58,63 @@ const CANNOT: [(&str, &str, &str); 2] = [
 async fn every_query_of_a_migrated_board_has_the_rows_that_bqemulator_gives() {
     let emulator = seeded_emulator().await;
     let client = BigQuery::connect(&config(emulator.rest_url(), emulator.storage_url(), None)).await.unwrap();
-    let (ours, judge) = (engine(embedded()), engine(Arc::new(client)));
+    let fake = fake().await;
+    let before_fake = BigQuery::connect(&config(fake.rest_url(), fake.storage_url(), None)).await.unwrap();
+    let ours = [("embedded", engine(embedded())), ("fake", engine(Arc::new(before_fake)))];
+    let judge = engine(Arc::new(client));
     let folder = tempfile::tempdir().unwrap();
     let mut differences = Vec::new();
     for (name, count) in FILES {
-        let models = models(&migrated(folder.path(), name));
+        let models = models(name, &migrated(folder.path(), name));
         assert_eq!(models.len(), count, "{name}");
         for model in models {
             let query = query(&model);
             let exception = CANNOT.iter().find(|(file, part, _)| *file == name && query.sql.contains(part));
-            let difference = match (compare(&ours, &judge, name, &query).await, exception) {
-                (Ok(()), None) => continue,
-                (Err(difference), Some((.., shows))) if difference.contains(shows) => continue,
-                (Ok(()), Some(_)) => "bqemulator can do it".to_owned(),
-                (Err(difference), _) => difference,
-            };
-            differences.push(format!("{name}: {difference}\n{}", query.sql));
+            for (who, ours) in &ours {
+                let difference = match (compare(ours, &judge, name, &query).await, exception) {
+                    (Ok(()), None) => continue,
+                    (Err(difference), Some((.., shows))) if difference.contains(shows) => continue,
+                    (Ok(()), Some(_)) => "bqemulator can do it".to_owned(),
+                    (Err(difference), _) => difference,
+                };
+                differences.push(format!("{name}: {who}: {difference}\n{}", query.sql));
+            }
         }
     }
     assert!(differences.is_empty(), "{}", differences.join("\n\n"));
 }
 
-/// A file's JSON after its migration.
-fn migrated(folder: &Path, name: &str) -> Value {
+/// A file's text after its migration.
+fn migrated(folder: &Path, name: &str) -> String {
     let path = folder.join(name);
     std::fs::copy(repository("tests/boards").join(name), &path).unwrap();
     let options = ["--datasource", "Telemetry BQ", "--datasource", "Other BQ"];
     let output = weir(["migrate"]).args(options).arg(&path).output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(matches!(output.status.code(), Some(0 | 2)), "{name}: {said}");
-    // A number that only a browser reads, as infinity.
-    serde_json::from_str(&std::fs::read_to_string(path).unwrap().replace("1E400", "null")).unwrap()
+    std::fs::read_to_string(path).unwrap()
 }
 
-/// The objects that hold a query's SQL, wherever they are.
-fn models(tree: &Value) -> Vec<Map<String, Value>> {
+/// The queries with SQL of a file: in JSON wherever they are, in YAML those of panels and rules.
+fn models(name: &str, text: &str) -> Vec<Map<String, Value>> {
+    if !name.ends_with(".yaml") {
+        // A number that only a browser reads, as infinity.
+        return objects(&serde_json::from_str(&text.replace("1E400", "null")).unwrap());
+    }
+    let boards = Board::read(Path::new(name), text.to_owned()).unwrap();
+    let model = |item| match item {
+        Item::Target(target) if target.model.contains_key("rawSql") => Some(target.model.clone()),
+        _ => None,
+    };
+    boards.iter().flat_map(|board| board.items().into_iter().filter_map(model).collect::<Vec<_>>()).collect()
+}
+
+/// The objects that hold a query's SQL.
+fn objects(tree: &Value) -> Vec<Map<String, Value>> {
     match tree {
         Value::Object(object) if object.contains_key("rawSql") => vec![object.clone()],
-        Value::Object(object) => object.values().flat_map(models).collect(),
-        Value::Array(values) => values.iter().flat_map(models).collect(),
+        Value::Object(object) => object.values().flat_map(objects).collect(),
+        Value::Array(values) => values.iter().flat_map(objects).collect(),
         _ => vec![],
     }
 }
@@ -131,7 +153,7 @@ async fn compare(ours: &Arc<Engine>, judge: &Arc<Engine>, name: &str, query: &Qu
             same_rows(&found, &expected, false)
         }
         (Err(found), Err(_), Some((.., code))) if found.starts_with(code) => Ok(()),
-        (found, expected, _) => Err(format!("embedded: {found:?}; bqemulator: {expected:?}")),
+        (found, expected, _) => Err(format!("ours: {found:?}; bqemulator: {expected:?}")),
     }
 }
 

@@ -37,6 +37,7 @@ pub(crate) fn all() -> Vec<Table> {
         active_clients(),
     ];
     tables.extend(APPS.map(live));
+    tables.extend(["2024-03-12", "2024-03-13", "2024-03-14"].map(visits));
     tables.push(Table {
         id: "moz-fx-data-experiments.monitoring.experimenter_experiments_v1".parse().unwrap(),
         ..written("any.any", EXPERIMENTS, include_str!("tables/experimenter_experiments_v1.ndjson"))
@@ -77,6 +78,19 @@ const EXPERIMENTS: &[&str] = &[
     "targeted_percent FLOAT64",
     "is_rollout BOOL",
 ];
+
+/// One of the tables by day under `analytics.visits_*`.
+fn visits(day: &str) -> Table {
+    let row = |hour: usize, page: &str| json!({"time": format!("{day}T{hour:02}:30:00Z"), "page": page, "visits": hour + page.len()});
+    let rows = (0..24).flat_map(|hour| ["home", "search"].map(|page| row(hour, page))).collect();
+    let name = format!("analytics.visits_{}", day.replace('-', ""));
+    Table {
+        id: id(&name),
+        columns: parse(&["time TIMESTAMP", "page STRING", "visits INT64"]),
+        partitioned_by: None,
+        rows,
+    }
+}
 
 fn written(name: &str, columns: &[&str], rows: &str) -> Table {
     let rows = rows.lines().filter(|line| !line.is_empty());

@@ -17,6 +17,10 @@ fn asking(board: &Board) -> Asking {
     Asking { variables: board.variables(), range: None, step: None, dataset: None, now }
 }
 
+fn read(text: &str) -> Board {
+    Board::read(std::path::Path::new("-"), text.to_owned()).unwrap().remove(0)
+}
+
 fn board(panel: &Value) -> Board {
     let board = json!({
         "title": "T",
@@ -27,7 +31,7 @@ fn board(panel: &Value) -> Board {
         ]},
         "panels": [panel],
     });
-    Board::parse(&board.to_string()).unwrap()
+    read(&board.to_string())
 }
 
 fn sql_panel(sql: &str) -> Value {
@@ -95,6 +99,15 @@ async fn a_panels_own_range_beats_the_boards() {
 }
 
 #[tokio::test]
+async fn an_alert_rule_has_its_own_range() {
+    let query = json!({"refId": "A", "relativeTimeRange": {"from": 7200, "to": 3600}, "model": {"rawSql": "SELECT $__timeFrom(), $__timeTo()"}});
+    let board = read(&json!({"name": "G", "rules": [{"title": "R", "data": [query]}]}).to_string());
+    let report = report(&board, &asking(&board)).await;
+    let sql = &report["targets"][0]["explanation"]["segments"][0]["sql"];
+    assert_eq!(sql, "SELECT TIMESTAMP '2024-01-01T22:00:00Z', TIMESTAMP '2024-01-01T23:00:00Z'");
+}
+
+#[tokio::test]
 async fn what_the_caller_says_beats_the_board() {
     let board = board(&sql_panel("SELECT $__interval_ms, $v, $__timeFrom()"));
     let mut asking = asking(&board);
@@ -124,8 +137,24 @@ async fn what_cannot_be_explained_is_named_and_leaves_the_others() {
 }
 
 #[tokio::test]
+async fn variables_that_stand_for_each_other_end_in_an_error_that_names_one() {
+    let board = read(
+        &json!({
+            "templating": {"list": [
+                {"name": "a", "current": {"value": "$b"}}, {"name": "b", "current": {"value": "${a}"}},
+            ]},
+            "panels": [sql_panel("SELECT $a")],
+        })
+        .to_string(),
+    );
+    let report = report(&board, &asking(&board)).await;
+    let message = report["targets"][0]["error"]["message"].as_str().unwrap();
+    assert!(message.starts_with("variable $b arrived without its value"), "{message}");
+}
+
+#[tokio::test]
 async fn a_range_that_cannot_be_read_asks_for_another() {
-    let board = Board::parse("{\"panels\": [], \"time\": {\"from\": \"now/d\", \"to\": \"now\"}}").unwrap();
+    let board = read("{\"panels\": [], \"time\": {\"from\": \"now/d\", \"to\": \"now\"}}");
     let error = board_range("now/d", "now", Timestamp::saturating(NOW)).unwrap_err();
     assert!(
         error.message().starts_with("the board opens with the range now/d to now; give --from and --to: "),

@@ -1,4 +1,4 @@
-//! The restriction of datasets: a dry run before a job, and no job for what it forbids.
+//! The restriction of datasets: a dry run before a job, no job for what it forbids, and no word of it in lists.
 
 use serde_json::{Value, json};
 use weir_plan::{Error, Kind};
@@ -101,7 +101,7 @@ async fn a_list_of_projects_that_cannot_be_had_allows_nothing_more() {
 
 #[tokio::test]
 async fn of_a_callers_projects_only_the_data_sources_own_count() {
-    let server = Server::start(server_of(&["p", "other"])).await;
+    let server = Server::start(server_of(&["other", "p"])).await;
     let config = BigQueryConfig {
         login: Login::Forwarded,
         allowed_datasets: Some(vec!["sales".to_owned()]),
@@ -116,5 +116,37 @@ async fn of_a_callers_projects_only_the_data_sources_own_count() {
     client.run(select("b", "data.any.t")).await.unwrap();
     refused(&client.run(select("c", "other.d.t")).await.unwrap_err(), "other.d.t");
     assert_eq!((jobs(&server), server.count("GET /bigquery/v2/projects")), (2, 0));
+    let projects: Vec<_> = client.list_projects().await.unwrap().into_iter().map(|project| project.id).collect();
+    assert_eq!(projects, ["p"]);
     assert!(server.calls().iter().all(|call| call.authorization == "Bearer token"));
+}
+
+#[tokio::test]
+async fn lists_leave_out_what_may_not_be_read() {
+    let dataset = |name: &str| json!({"datasetReference": {"projectId": "any", "datasetId": name}});
+    let server = Server::start(move |call| match call.line().as_str() {
+        line if line.ends_with("/datasets") => Reply::ok(json!({"datasets": [dataset("crypto"), dataset("samples")]})),
+        line if line.ends_with("/tables") => Reply::ok(json!({"tables": []})),
+        line if line.ends_with("/tables/t") => Reply::ok(json!({"schema": {"fields": []}})),
+        _ => server_of(&["p", "other"])(call),
+    })
+    .await;
+    let client = client(&server, &["public.samples"]).await;
+    let projects: Vec<_> = client.list_projects().await.unwrap().into_iter().map(|project| project.id).collect();
+    assert_eq!(projects, ["other", "p"], "a login's own list");
+    for (project, expected) in
+        [("p", &["crypto", "samples"][..]), ("other", &["crypto", "samples"]), ("public", &["samples"])]
+    {
+        assert_eq!(client.list_datasets(project).await.unwrap(), expected, "{project}");
+    }
+    for allowed in ["p.crypto", "other.crypto", "public.samples"] {
+        let (project, dataset) = allowed.split_once('.').unwrap();
+        client.list_tables(project, dataset).await.unwrap();
+        client.table(&format!("{allowed}.t").parse().unwrap()).await.unwrap();
+    }
+    let calls = server.calls().len();
+    refused(&client.list_tables("public", "crypto").await.unwrap_err(), "public.crypto");
+    refused(&client.table(&"public.crypto.t".parse().unwrap()).await.unwrap_err(), "public.crypto");
+    refused(&client.list_datasets("third").await.unwrap_err(), "project third");
+    assert_eq!(server.calls().len(), calls, "what is forbidden is not asked for");
 }

@@ -1,11 +1,13 @@
 //! FROM: full names of tables, and aliases for all relations.
 
-use sqlparser::ast::{Ident, ObjectName, TableFactor};
+use sqlparser::ast::{
+    ExceptSelectItem, Ident, ObjectName, Select, SelectItem, SelectItemQualifiedWildcardKind, TableFactor,
+};
 use weir_plan::{Error, Result, TableId};
 
 use super::tree::{ident, table_alias};
 use super::{Rewriter, unsupported};
-use crate::source::embedded::information;
+use crate::source::embedded::{information, wildcard};
 
 impl Rewriter<'_> {
     /// Resolves a relation's name and gives it an alias.
@@ -97,7 +99,7 @@ impl Rewriter<'_> {
         if let Some(id) = of_a_dataset {
             return Ok(id);
         }
-        let id = match parts {
+        match parts {
             [table] => {
                 let Some((project, dataset)) = self.default_dataset else {
                     let place = self.words.place_of(&table.to_lowercase());
@@ -105,16 +107,45 @@ impl Rewriter<'_> {
                         "Table \"{table}\" must be qualified with a dataset (e.g. dataset.table){place}"
                     )));
                 };
-                TableId::new(project, dataset, table)
+                Ok(TableId::new(project, dataset, table))
             }
-            [dataset, table] => TableId::new(self.project, dataset, table),
-            [project, dataset, table] => TableId::new(project, dataset, table),
-            _ => return Err(unsupported(&format!("the table name {}", parts.join(".")))),
-        };
-        if id.table.ends_with('*') {
-            return Err(unsupported("wildcard tables"));
+            [dataset, table] => Ok(TableId::new(self.project, dataset, table)),
+            [project, dataset, table] => Ok(TableId::new(project, dataset, table)),
+            _ => Err(unsupported(&format!("the table name {}", parts.join(".")))),
         }
-        Ok(id)
+    }
+}
+
+/// Takes the endings of tables out of what `*` stands for, in a SELECT whose relations are resolved.
+pub(super) fn hide_suffixes(select: &mut Select) {
+    let factors = select
+        .from
+        .iter()
+        .flat_map(|tables| std::iter::once(&tables.relation).chain(tables.joins.iter().map(|join| &join.relation)));
+    let is_wildcard = |factor: &TableFactor| {
+        let TableFactor::Table { name, alias: Some(alias), .. } = factor else { return None };
+        let last = name.0.last()?.as_ident()?;
+        last.value.ends_with('*').then(|| alias.name.value.clone())
+    };
+    let aliases: Vec<String> = factors.filter_map(is_wildcard).collect();
+    if aliases.is_empty() {
+        return;
+    }
+    for item in &mut select.projection {
+        let options = match item {
+            SelectItem::Wildcard(options) => options,
+            SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), options)
+                if aliases.contains(&name.to_string().replace('"', "")) =>
+            {
+                options
+            }
+            _ => continue,
+        };
+        let suffix = ident(wildcard::SUFFIX.to_lowercase());
+        match &mut options.opt_except {
+            Some(except) => except.additional_elements.push(suffix),
+            none => *none = Some(ExceptSelectItem { first_element: suffix, additional_elements: vec![] }),
+        }
     }
 }
 

@@ -77,7 +77,7 @@ async fn what_the_engine_lacks_is_refused_by_name() {
         ("SELECT n FROM t FOR SYSTEM_TIME AS OF CURRENT_TIMESTAMP()", "FOR SYSTEM_TIME AS OF"),
         ("SELECT * FROM t PIVOT (SUM(n) FOR branch IN ('a', 'b'))", "PIVOT"),
         ("SELECT AS STRUCT n FROM t", "SELECT AS STRUCT or AS VALUE"),
-        ("SELECT n FROM `p.d.t_*`", "wildcard tables"),
+        ("SELECT n FROM `p.d.t_*`", "p:d.t_* does not match any table."),
         ("SELECT CAST(n AS INTERVAL) FROM t", "casts to INTERVAL"),
         ("SELECT INTERVAL 1 DAY AS i", "answers of INTERVAL, as column i"),
         ("SELECT (SELECT COUNT(*) FROM UNNEST(list)) FROM t", "a subquery's UNNEST(list) of an outer query's array"),

@@ -1,65 +1,7 @@
-//! A file's text as trees, and what kind of document each is.
+//! What kind of document a file holds, and what still names the old plugins in it.
 
-use std::path::Path;
-
-use weir_plan::Result;
-
-use super::tree::Node;
 use super::walk::{Walk, needs};
-use super::{json, yaml};
-
-/// How a file is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Format {
-    /// JSON.
-    Json,
-    /// YAML.
-    Yaml,
-}
-
-/// A file that was read.
-#[derive(Clone, Debug)]
-pub(super) struct Document {
-    /// Its text.
-    pub(super) text: String,
-    /// How it is written.
-    pub(super) format: Format,
-    /// Its documents: one, but for YAML.
-    pub(super) trees: Vec<Node>,
-}
-
-impl Document {
-    /// Reads a text; the file's name says whether it is YAML, else its first character does.
-    ///
-    /// # Errors
-    /// `InvalidQuery` if it is neither JSON nor YAML.
-    pub(super) fn read(path: &Path, text: String) -> Result<Self> {
-        let named =
-            path.extension().is_some_and(|end| end.eq_ignore_ascii_case("yaml") || end.eq_ignore_ascii_case("yml"));
-        let is_yaml = named
-            || !text.trim_start_matches('\u{feff}').trim_start().starts_with(['{', '[', '"'])
-                && !path.extension().is_some_and(|end| end.eq_ignore_ascii_case("json"));
-        let format = if is_yaml { Format::Yaml } else { Format::Json };
-        let trees = Self::parse(format, &text)?;
-        Ok(Self { text, format, trees })
-    }
-
-    /// The trees of a text.
-    ///
-    /// # Errors
-    /// `InvalidQuery` saying where it is not of that format.
-    pub(super) fn parse(format: Format, text: &str) -> Result<Vec<Node>> {
-        match format {
-            Format::Json => Ok(vec![json::read(text)?]),
-            Format::Yaml => yaml::read(text),
-        }
-    }
-
-    /// Whether it may hold secrets, which are not to be shown.
-    pub(super) fn has_secrets(&self) -> bool {
-        self.text.contains("secureJsonData") || self.text.contains("privateKey")
-    }
-}
+use crate::document::Node;
 
 /// Keys of a board; a rule has annotations too.
 const BOARD: [&str; 6] = ["panels", "rows", "templating", "annotations", "__inputs", "__requires"];

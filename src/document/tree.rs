@@ -3,23 +3,24 @@
 
 use std::ops::Range;
 
+use serde_json::{Map, Value as Json};
 use weir_plan::{Error, Result};
 
 /// Deepest nesting that is read; what is deeper is no document of Grafana's.
-pub(super) const DEEPEST: usize = 128;
+pub(crate) const DEEPEST: usize = 128;
 
 /// A value and its place in the text.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Node {
+pub(crate) struct Node {
     /// Bytes of the value, with its quotes.
-    pub(super) span: Range<usize>,
+    pub(crate) span: Range<usize>,
     /// What it holds.
-    pub(super) value: Value,
+    pub(crate) value: Value,
 }
 
 /// What a node holds.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Value {
+pub(crate) enum Value {
     /// A string, decoded, and how it is written.
     Text(String, Style),
     /// A number, a boolean or a null, as it is written.
@@ -32,7 +33,7 @@ pub(super) enum Value {
 
 /// How a string is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Style {
+pub(crate) enum Style {
     /// In JSON.
     Json,
     /// YAML without quotes.
@@ -47,7 +48,7 @@ pub(super) enum Style {
 
 impl Node {
     /// The string, where it is one.
-    pub(super) fn text(&self) -> Option<&str> {
+    pub(crate) fn text(&self) -> Option<&str> {
         match &self.value {
             Value::Text(text, _) => Some(text),
             _ => None,
@@ -55,17 +56,48 @@ impl Node {
     }
 
     /// Whether this is `null`, or YAML's other ways to say it.
-    pub(super) fn is_null(&self) -> bool {
+    pub(crate) fn is_null(&self) -> bool {
         matches!(&self.value, Value::Bare(bare) if matches!(bare.as_str(), "" | "~" | "null" | "Null" | "NULL"))
     }
 
+    /// The value without its place; a number beyond doubles, which a browser reads as infinity, is null.
+    pub(crate) fn json(&self) -> Json {
+        match &self.value {
+            Value::Text(text, _) => Json::from(text.as_str()),
+            Value::Bare(_) if self.is_null() => Json::Null,
+            Value::Bare(bare) if bare.eq_ignore_ascii_case("true") || bare.eq_ignore_ascii_case("false") => {
+                Json::from(bare.eq_ignore_ascii_case("true"))
+            }
+            Value::Bare(bare) => match bare.parse::<f64>() {
+                Ok(number) if !number.is_finite() => Json::Null,
+                Ok(_) => serde_json::from_str(bare).unwrap_or_else(|_| Json::from(bare.as_str())),
+                Err(_) => Json::from(bare.as_str()),
+            },
+            Value::List(elements) => elements.iter().map(Self::json).collect(),
+            Value::Map(entries) => {
+                let is_merge = |key: &Self| key.text() == Some("<<");
+                let mut map = Map::new();
+                for (key, value) in entries.iter().filter(|(key, _)| !is_merge(key)) {
+                    map.insert(key.scalar().unwrap_or_default().to_owned(), value.json());
+                }
+                for (_, merged) in entries.iter().filter(|(key, _)| is_merge(key)) {
+                    let maps = std::iter::once(merged).chain(merged.list());
+                    for (key, value) in maps.flat_map(|map| map.json().as_object().cloned().unwrap_or_default()) {
+                        map.entry(key).or_insert(value);
+                    }
+                }
+                map.into()
+            }
+        }
+    }
+
     /// Whether this is `true`.
-    pub(super) fn is_true(&self) -> bool {
+    pub(crate) fn is_true(&self) -> bool {
         matches!(&self.value, Value::Bare(bare) if bare.eq_ignore_ascii_case("true"))
     }
 
     /// A string, number or boolean as text.
-    pub(super) fn scalar(&self) -> Option<&str> {
+    pub(crate) fn scalar(&self) -> Option<&str> {
         match &self.value {
             Value::Text(text, _) | Value::Bare(text) => Some(text),
             _ => None,
@@ -73,12 +105,12 @@ impl Node {
     }
 
     /// Whether this is a map.
-    pub(super) fn is_map(&self) -> bool {
+    pub(crate) fn is_map(&self) -> bool {
         matches!(self.value, Value::Map(_))
     }
 
     /// The elements of a list; nothing otherwise.
-    pub(super) fn list(&self) -> &[Self] {
+    pub(crate) fn list(&self) -> &[Self] {
         match &self.value {
             Value::List(elements) => elements,
             _ => &[],
@@ -86,7 +118,7 @@ impl Node {
     }
 
     /// The entries of a map; nothing otherwise.
-    pub(super) fn entries(&self) -> &[(Self, Self)] {
+    pub(crate) fn entries(&self) -> &[(Self, Self)] {
         match &self.value {
             Value::Map(entries) => entries,
             _ => &[],
@@ -95,7 +127,7 @@ impl Node {
 
     /// The value of a key: the last, where it comes twice, as JSON's readers do; a YAML merge (`<<`)
     /// gives what the map itself does not have.
-    pub(super) fn get(&self, key: &str) -> Option<&Self> {
+    pub(crate) fn get(&self, key: &str) -> Option<&Self> {
         let of = |name: &str| self.entries().iter().rev().find(|(found, _)| found.text() == Some(name));
         if let Some((_, value)) = of(key) {
             return Some(value);
@@ -108,12 +140,12 @@ impl Node {
     }
 
     /// The string of a key.
-    pub(super) fn text_of(&self, key: &str) -> Option<&str> {
+    pub(crate) fn text_of(&self, key: &str) -> Option<&str> {
         self.get(key)?.text()
     }
 
     /// Calls `visit` with this node and with every value below it.
-    pub(super) fn each<'n>(&'n self, visit: &mut impl FnMut(&'n Self)) {
+    pub(crate) fn each<'n>(&'n self, visit: &mut impl FnMut(&'n Self)) {
         visit(self);
         self.list().iter().for_each(|element| element.each(visit));
         self.entries().iter().for_each(|(_, value)| value.each(visit));
@@ -121,7 +153,7 @@ impl Node {
 }
 
 /// Fails where `depth` is too deep.
-pub(super) fn check_depth(depth: usize) -> Result<()> {
+pub(crate) fn check_depth(depth: usize) -> Result<()> {
     if depth <= DEEPEST {
         return Ok(());
     }

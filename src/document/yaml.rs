@@ -106,7 +106,7 @@ fn scalar(text: String, style: ScalarStyle) -> Value {
 
 /// Whether a scalar without quotes is something else than a string, in YAML 1.2's core schema or in
 /// Grafana's reader, which is one of YAML 1.1.
-pub(super) fn is_bare(text: &str) -> bool {
+pub(crate) fn is_bare(text: &str) -> bool {
     const WORDS: [&str; 10] = ["", "~", "null", "true", "false", "yes", "no", "on", "off", ".nan"];
     WORDS.iter().any(|word| word.eq_ignore_ascii_case(text))
         || text.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '+' | '-' | '.'))
