@@ -177,6 +177,8 @@ impl Planner<'_> {
                 let settled = Freshness { fresh_for: SETTLED_FRESHNESS, stale_until: SETTLED_FRESHNESS };
                 (settled, self.settled_life())
             }
+            // It is named by its partitions, and becomes final as it is unless they change.
+            (State::Pending, _) => (self.limited(open), self.settled_life()),
             (State::Live, Some(ends)) => (self.limited(open), ends.since(self.now).min(self.settled_life())),
             _ => (self.limited(open), open.stale_until),
         };
