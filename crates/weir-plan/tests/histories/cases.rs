@@ -100,6 +100,24 @@ fn over_midnight_what_crossed_the_flip_is_fetched_again_and_the_comparisons_diff
 }
 
 #[test]
+fn a_live_day_is_looked_at_once_more_and_served_meanwhile() {
+    let source = Source::new(Kind::ByDate { dates: false });
+    let mut history = History::new(&source);
+    let mut day = asked("2024-03-10", "2024-03-11", "1h");
+    let jobs = |history: &History<'_>| history.world.jobs();
+    history.until("2024-03-11T00:30:00Z");
+    history.check(&day, &["2024-03-10 2024-03-11"]);
+    history.until("2024-03-11T02:00:00Z");
+    day.query.cache.max_stale = None;
+    let before = jobs(&history);
+    history.check(&day, &[]);
+    assert_eq!(jobs(&history) - before, 1, "behind the answer");
+    history.until("2024-03-11T23:59:00Z");
+    history.check(&day, &[]);
+    assert_eq!(jobs(&history) - before, 1, "once");
+}
+
+#[test]
 fn the_empty_answer_of_a_missing_daily_partition_does_not_become_final() {
     let source = Source::new(Kind::ByDate { dates: false });
     let mut history = History::new(&source);

@@ -235,10 +235,9 @@ impl Engine {
 /// The planner's plan.
 fn planned(world: &World<'_>, asked: &Asked, listed_at: Timestamp, now: Timestamp) -> Result<Plan, Reason> {
     let template = match asked.shape {
-        Shape::Raw => world.source.raw.as_ref(),
-        Shape::Buckets(_) => Some(&world.source.buckets),
+        Shape::Raw => &world.source.raw,
+        Shape::Buckets(_) => &world.source.buckets,
     };
-    let template = template.ok_or("dates have no raw rows in parts")?;
     let table: &Table = world.listed();
     let changed = |extent: Extent| {
         let ids = template.partition_ids(extent);

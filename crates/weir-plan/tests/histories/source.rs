@@ -35,8 +35,7 @@ pub(crate) enum Kind {
 pub(crate) struct Source {
     pub(crate) kind: Kind,
     pub(crate) buckets: Arc<Template>,
-    /// Dates have no raw rows in parts.
-    pub(crate) raw: Option<Arc<Template>>,
+    pub(crate) raw: Arc<Template>,
     pub(crate) start: (Table, Table),
 }
 
@@ -147,8 +146,7 @@ impl Source {
              WHERE $__timeFilter(ts) GROUP BY 1, 2 ORDER BY 1, 2"
         );
         let raw = format!("SELECT ts, g, v FROM `{name}` WHERE $__timeFilter(ts) ORDER BY ts");
-        let raw = (kind.time_type() != TimeType::Date).then(|| template(raw));
-        Self { kind, buckets: template(buckets), raw, start: tables(kind) }
+        Self { kind, buckets: template(buckets), raw: template(raw), start: tables(kind) }
     }
 }
 

@@ -47,6 +47,11 @@ impl<'s> World<'s> {
         Self { source, live, daily, billed: 0, jobs: HashMap::new() }
     }
 
+    /// How many jobs were run.
+    pub(crate) fn jobs(&self) -> usize {
+        self.jobs.len()
+    }
+
     /// The table whose partitions are listed.
     pub(crate) fn listed(&self) -> &Table {
         if self.source.kind.has_daily() { &self.daily } else { &self.live }
