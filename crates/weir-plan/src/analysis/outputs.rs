@@ -1,8 +1,10 @@
 //! The outermost SELECT: what it gives for each bucket (delta) or row (rows), and in which order.
 
+use std::ops::ControlFlow;
+
 use sqlparser::ast::{
     Distinct, DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, Ident,
-    NamedWindowExpr, OrderBy, OrderByKind, SelectItem, Value,
+    NamedWindowExpr, OrderBy, OrderByKind, SelectItem, Value, visit_expressions,
 };
 
 use super::level::{Bucketing, Level, Origin};
@@ -187,18 +189,40 @@ fn order(
     }
     for key in exprs {
         let expr = bare(&key.expr);
+        let is_bucket_expr = is_bucket(expr)?;
+        if !matches!(expr, Expr::Identifier(_)) && reads_an_output(expr, items, is_bucket_expr) {
+            return Err(reason::ORDER_BY);
+        }
         let output = match output_of(expr, items) {
             Some(output) => output,
-            None if is_bucket(expr)? => bucket_output,
+            None if is_bucket_expr => bucket_output,
             None => return Err(reason::ORDER_BY),
         };
         // What equals a bucket's expression is a marker; names and numbers are none.
-        markers += usize::from(matches!(expr, Expr::Function(_)) && is_bucket(expr)? && is_marker(expr));
+        markers += usize::from(matches!(expr, Expr::Function(_)) && is_bucket_expr && is_marker(expr));
         let descending = key.options.asc == Some(false);
         let nulls_first = key.options.nulls_first.unwrap_or(!descending);
         keys.push(OrderKey { output, descending, nulls_first });
     }
     Ok((keys, markers))
+}
+
+/// Whether a name inside an expression of ORDER BY means an output that is not the column of that
+/// name: an alias goes before a column there too. The bucket of a bucket is itself.
+fn reads_an_output(expr: &Expr, items: &[Item<'_>], is_bucket: bool) -> bool {
+    let named = |name: &Ident| items.iter().filter(|item| item.is_named(&name.value)).collect::<Vec<_>>();
+    let is_column = |item: &Item<'_>| match bare(item.expr) {
+        Expr::Identifier(own) => item.is_named(&own.value),
+        _ => is_bucket && item.bucket.is_some(),
+    };
+    let found = visit_expressions(expr, |expr| match expr {
+        Expr::Identifier(name) if !named(name).into_iter().all(is_column) => ControlFlow::Break(()),
+        Expr::CompoundIdentifier(path) if path.first().is_some_and(|name| !named(name).is_empty()) => {
+            ControlFlow::Break(())
+        }
+        _ => ControlFlow::Continue(()),
+    });
+    found.is_break()
 }
 
 fn role(expr: &Expr, is_group: bool) -> Role {

@@ -97,6 +97,11 @@ fn time_order(
         Expr::Identifier(name) if name.value.eq_ignore_ascii_case(time_output) => true,
         // Another output of that name goes before the column.
         Expr::Identifier(name) if items.iter().any(|item| item.is_named(&name.value)) => false,
+        Expr::CompoundIdentifier(path)
+            if path.first().is_some_and(|name| items.iter().any(|item| item.is_named(&name.value))) =>
+        {
+            false
+        }
         Expr::Value(_) if stars => false,
         Expr::Value(_) => output_of(expr, items).is_some_and(|at| items[at].is_named(time_output)),
         expr => level.origin(expr).as_ref() == Some(time),

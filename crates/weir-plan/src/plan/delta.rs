@@ -177,7 +177,13 @@ impl Planner<'_> {
                 let settled = Freshness { fresh_for: SETTLED_FRESHNESS, stale_until: SETTLED_FRESHNESS };
                 (settled, self.settled_life())
             }
-            (State::Live, Some(ends)) => (self.limited(open), ends.since(self.now).min(self.settled_life())),
+            // It is named by its partitions, and becomes final as it is unless they change.
+            (State::Pending, _) => (self.limited(open), self.settled_life()),
+            // How old it may be is its settling's affair: it is served while it is looked at once more.
+            (State::Live, Some(ends)) => {
+                let freshness = Freshness { stale_until: SETTLED_LIFE, ..open };
+                (self.limited(freshness), ends.since(self.now).min(self.settled_life()))
+            }
             _ => (self.limited(open), open.stale_until),
         };
         // The state of an open partition changes with every row, and is looked at too seldom.

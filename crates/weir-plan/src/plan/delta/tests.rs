@@ -114,7 +114,7 @@ fn a_partition_that_changed_just_before_it_was_listed_is_open() {
 fn what_one_caller_may_see_is_kept_for_an_hour() {
     let mut scoped = query(DAILY, "2024-01-03", "2024-01-04", "5m");
     let kept = |query: &Query| planned(query, Some("2024-01-05"), NOW).unwrap().segments[0].keep_for;
-    assert_eq!(kept(&scoped), SETTLED_LIFE);
+    assert_eq!(kept(&scoped), Duration::from_hours(720));
     scoped.scope.0 = "user:1".into();
     assert_eq!(kept(&scoped), Duration::from_hours(1));
 }
