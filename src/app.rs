@@ -14,7 +14,7 @@ use weir_plan::{Error, Result};
 
 pub use self::connected::Caller;
 use self::connected::Connected;
-use crate::cache::{Store, StoreSettings};
+use crate::cache::{FolderSettings, Store, StoreSettings};
 use crate::clock::Clock;
 use crate::config::{BigQueryConfig, Config, SourceConfig};
 use crate::engine::{Engine, EngineSettings, Shared};
@@ -44,10 +44,28 @@ impl App {
     /// An app without sources.
     pub fn new(store: StoreSettings, clock: Arc<dyn Clock>, grace: Duration) -> Self {
         let metrics = Arc::new(Metrics::new());
-        let store = Arc::new(Store::new(store, Arc::clone(&metrics)));
-        let flights = Arc::new(Flights::new(grace));
+        Self::over(Store::new(store, Arc::clone(&metrics)), metrics, clock, grace)
+    }
+
+    /// As [`App::new`], with a folder in which settled answers outlive the app.
+    ///
+    /// # Errors
+    /// Those of [`Store::in_folder`].
+    pub fn in_folder(
+        store: StoreSettings,
+        folder: &FolderSettings,
+        clock: Arc<dyn Clock>,
+        grace: Duration,
+    ) -> Result<Self> {
+        let metrics = Arc::new(Metrics::new());
+        let store = Store::in_folder(store, folder, Arc::clone(&metrics), clock.now())?;
+        Ok(Self::over(store, metrics, clock, grace))
+    }
+
+    fn over(store: Store, metrics: Arc<Metrics>, clock: Arc<dyn Clock>, grace: Duration) -> Self {
+        let (flights, recalls) = (Arc::new(Flights::new(grace)), Arc::new(Flights::new(grace)));
         Self {
-            shared: Shared { store, clock, metrics, flights },
+            shared: Shared { store: Arc::new(store), clock, metrics, flights, recalls },
             sources: BTreeMap::new(),
             instances: Mutex::default(),
         }
@@ -56,9 +74,13 @@ impl App {
     /// An app with the sources of a configuration.
     ///
     /// # Errors
-    /// Those of the sources, naming the source.
+    /// Those of the cache's folder, and of the sources, naming the source.
     pub async fn build(config: &Config, clock: Arc<dyn Clock>) -> Result<Self> {
-        let mut app = Self::new(StoreSettings::of(config.cache_capacity), clock, Self::GRACE);
+        let store = StoreSettings::of(config.cache_capacity);
+        let mut app = match &config.cache_folder {
+            Some(folder) => Self::in_folder(store, folder, clock, Self::GRACE)?,
+            None => Self::new(store, clock, Self::GRACE),
+        };
         for (name, source) in &config.sources {
             app.add_configured(name, source, config.deadline)
                 .await
@@ -153,7 +175,8 @@ impl App {
         self.sources.keys().map(String::as_str).collect()
     }
 
-    /// Ends every fetch of every engine, and waits until their jobs' cancellations have been sent.
+    /// Ends every fetch of every engine, and waits until their jobs' cancellations have been sent and
+    /// the cache's folder has what it was given.
     pub async fn stop(&self) {
         let instances: Vec<_> = self
             .instances
@@ -163,6 +186,7 @@ impl App {
             .collect();
         self.shared.flights.abort_all().await;
         join_all(self.sources.values().chain(&instances).map(|engine| engine.source().settled())).await;
+        self.shared.store.written().await;
     }
 
     /// The metrics of the process.

@@ -1,14 +1,18 @@
 //! The store: finished segments, their encodings, errors worth remembering, and notes of whatever
-//! type, under one cap in bytes.
+//! type, under one cap in bytes; and, where there is a folder, segments that outlive the process.
 //!
 //! The only module that knows moka. It takes a key, a value and a lifetime, and knows nothing of
 //! queries; whether a segment is still fresh is its reader's business.
+
+mod folder;
+mod purges;
+mod segment_file;
 
 use std::any::Any;
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -17,8 +21,10 @@ use moka::notification::RemovalCause;
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 use parking_lot::Mutex;
-use weir_plan::{Error, Key, Timestamp};
+use weir_plan::{Error, Key, Kind, Result, Timestamp};
 
+use self::folder::Folder;
+pub use self::folder::FolderSettings;
 use crate::batches::Batches;
 use crate::metrics::Metrics;
 
@@ -64,7 +70,12 @@ struct Kept {
     value: Value,
     bytes: u32,
     lifetime: Duration,
+    /// When the folder was last told, in µs, that this is used; `None` for what is not in it.
+    noted: Option<Arc<AtomicI64>>,
 }
+
+/// How often the folder is told that an answer in memory is used.
+const NOTING: Duration = Duration::from_hours(1);
 
 /// Bytes that an entry costs besides its value: moka's own nodes and counters, and the key.
 /// Found by filling a store with 100,000 tiny entries: 330 bytes of resident memory each.
@@ -101,6 +112,7 @@ pub struct Store {
     /// Held while a content is encoded, so that callers who joined one flight encode it once.
     encoders: [Mutex<()>; ENCODERS],
     generations: Mutex<HashMap<String, u64>>,
+    folder: Option<Folder>,
 }
 
 struct Lifetimes;
@@ -134,7 +146,29 @@ impl Store {
             })
             .build();
         let encoders = [const { Mutex::new(()) }; ENCODERS];
-        Self { cache, settings, metrics, next_content_id: AtomicU64::new(1), encoders, generations: Mutex::default() }
+        Self {
+            cache,
+            settings,
+            metrics,
+            next_content_id: AtomicU64::new(1),
+            encoders,
+            generations: Mutex::default(),
+            folder: None,
+        }
+    }
+
+    /// An empty store over a folder with what other processes left; nothing of it is read yet.
+    ///
+    /// # Errors
+    /// `Unavailable` naming the folder if it cannot be made or read.
+    pub fn in_folder(
+        settings: StoreSettings,
+        folder: &FolderSettings,
+        metrics: Arc<Metrics>,
+        now: Timestamp,
+    ) -> Result<Self> {
+        let folder = Folder::open(folder, Arc::clone(&metrics), now)?;
+        Ok(Self { folder: Some(folder), ..Self::new(settings, metrics) })
     }
 
     /// A number for new content.
@@ -153,13 +187,61 @@ impl Store {
     /// Keeps a segment for `lifetime`, in place of an older one; says whether it was kept. One
     /// that is too large is not, and an older one is dropped all the same.
     pub fn keep(&self, key: Key, stored: Arc<Stored>, lifetime: Duration) -> bool {
+        self.keep_segment(key, stored, lifetime, None)
+    }
+
+    /// As [`Store::keep`], and for the processes after this one, where there is a folder.
+    pub fn keep_lasting(&self, key: Key, stored: Arc<Stored>, lifetime: Duration, now: Timestamp) -> bool {
+        let noted = self.folder.as_ref().map(|_| now);
+        let kept = self.keep_segment(key.clone(), Arc::clone(&stored), lifetime, noted);
+        if let Some(folder) = self.folder.as_ref().filter(|_| kept) {
+            folder.write(key, stored, now.plus(lifetime), now);
+        }
+        kept
+    }
+
+    /// Whether there may be segments beside those in memory.
+    pub const fn has_folder(&self) -> bool {
+        self.folder.is_some()
+    }
+
+    /// Whether a segment is in memory; if so, it stays in the folder too.
+    pub fn holds(&self, key: &Key, now: Timestamp) -> bool {
+        let Some(kept) = self.cache.get(&Slot::Segment(key.clone())) else { return false };
+        if let (Some(noted), Some(folder)) = (kept.noted, &self.folder) {
+            let before = noted.load(Ordering::Relaxed);
+            let is_due = now.since(Timestamp::saturating(before)) >= NOTING;
+            let relaxed = Ordering::Relaxed;
+            if is_due && noted.compare_exchange(before, now.micros(), relaxed, relaxed).is_ok() {
+                folder.touch(key.clone(), now);
+            }
+        }
+        true
+    }
+
+    /// Brings a segment from the folder into memory, for `lifetime` at most. Blocks.
+    pub fn recall(&self, key: &Key, lifetime: Duration, now: Timestamp) {
+        let folder = self.folder.as_ref();
+        if let Some((stored, until)) = folder.and_then(|folder| folder.read(key, self.content_id(), now)) {
+            self.keep_segment(key.clone(), Arc::new(stored), lifetime.min(until.since(now)), Some(now));
+        }
+    }
+
+    /// Completes when the folder has all that was kept for it so far.
+    pub async fn written(&self) {
+        if let Some(folder) = &self.folder {
+            folder.flushed().await;
+        }
+    }
+
+    fn keep_segment(&self, key: Key, stored: Arc<Stored>, lifetime: Duration, noted: Option<Timestamp>) -> bool {
         let bytes = stored.batches.memory_size() + key.preimage().len() + OVERHEAD;
         if bytes as u64 > self.settings.largest {
             self.reject(key, "too_large");
             return false;
         }
-        let slot = Slot::Segment(key);
-        self.insert(slot, Value::Segment(stored), bytes, lifetime);
+        let noted = noted.map(|noted| Arc::new(AtomicI64::new(noted.micros())));
+        self.insert_noted(Slot::Segment(key), Value::Segment(stored), bytes, lifetime, noted);
         true
     }
 
@@ -198,8 +280,8 @@ impl Store {
         content_id: u64,
         encoding: &str,
         lifetime: Duration,
-        encode: impl FnOnce() -> Result<Bytes, Error>,
-    ) -> Result<Bytes, Error> {
+        encode: impl FnOnce() -> Result<Bytes>,
+    ) -> Result<Bytes> {
         let slot = Slot::Encoding(content_id, encoding.into());
         let kept = || match self.cache.get(&slot)?.value {
             Value::Encoding(bytes) => Some(bytes),
@@ -244,8 +326,12 @@ impl Store {
     }
 
     fn insert(&self, slot: Slot, value: Value, bytes: usize, lifetime: Duration) {
+        self.insert_noted(slot, value, bytes, lifetime, None);
+    }
+
+    fn insert_noted(&self, slot: Slot, value: Value, bytes: usize, lifetime: Duration, noted: Option<Arc<AtomicI64>>) {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-        self.cache.insert(slot, Kept { value, bytes, lifetime });
+        self.cache.insert(slot, Kept { value, bytes, lifetime, noted });
         self.cache.run_pending_tasks();
         self.metrics.cache_bytes.with_label_values(&["memory"]).set(self.weighed_bytes().cast_signed());
     }
@@ -255,17 +341,33 @@ impl Store {
         self.cache.weighted_size()
     }
 
-    /// How often the answers of `source` were purged.
+    /// How often the answers of `source` were purged, by processes before this one too.
     pub fn generation(&self, source: &str) -> u64 {
-        self.generations.lock().get(source).copied().unwrap_or(0)
+        let purged = self.generations.lock().get(source).copied();
+        purged.unwrap_or_else(|| self.folder.as_ref().map_or(0, |folder| folder.purges.at_start(source)))
     }
 
-    /// Leaves every stored answer of `source` behind; returns the new generation.
-    pub fn purge(&self, source: &str) -> u64 {
+    /// Leaves every stored answer of `source` behind; returns the new generation. Blocks where there
+    /// is a folder.
+    ///
+    /// # Errors
+    /// `Unavailable` if the folder cannot be told: then the answers are left behind until a restart, and
+    /// the folder is not used until then.
+    pub fn purge(&self, source: &str) -> Result<u64> {
+        let next = self.generation(source) + 1;
+        let told = self.folder.as_ref().map(|folder| folder.purges.next(source, next - 1));
+        let generation = told.as_ref().and_then(|told| told.as_ref().ok()).copied().unwrap_or(next);
         let mut generations = self.generations.lock();
-        let generation = generations.entry(source.to_owned()).or_default();
-        *generation += 1;
-        *generation
+        let known = generations.entry(source.to_owned()).or_default();
+        // Another purge may have been told meanwhile.
+        *known = generation.max(*known);
+        if let (Some(folder), Some(Err(error))) = (&self.folder, told) {
+            folder.close();
+            let message = "the purge lasts until a restart only: it cannot be written to the cache's folder; \
+                make the folder writable and purge again after a restart";
+            return Err(Error::new(Kind::Unavailable, message).with_source(error));
+        }
+        Ok(*known)
     }
 }
 
@@ -368,7 +470,7 @@ mod tests {
     #[test]
     fn a_purge_moves_one_source_on() {
         let store = store(1_000);
-        assert_eq!(store.purge("a"), 1);
+        assert_eq!(store.purge("a").unwrap(), 1);
         assert_eq!((store.generation("a"), store.generation("b")), (1, 0));
     }
 }

@@ -10,8 +10,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
-use weir_plan::{Price, Query, Scope, SourceDescriptor};
+use weir_plan::{Price, Query, Result, Scope, SourceDescriptor};
 
+use crate::cache::FolderSettings;
 use crate::source::Priority;
 
 pub use environment::{Environment, Host};
@@ -28,6 +29,8 @@ pub struct Config {
     pub deadline: Duration,
     /// Bytes of the cache.
     pub cache_capacity: u64,
+    /// Where settled answers outlive the process.
+    pub cache_folder: Option<FolderSettings>,
     /// Sources by the name that selects them.
     pub sources: BTreeMap<String, SourceConfig>,
 }
@@ -37,6 +40,24 @@ impl Config {
     pub const LISTEN: &str = "127.0.0.1:8088";
     /// Bytes of the cache where nothing else is said.
     pub const CACHE_CAPACITY: u64 = 512 * 1024 * 1024;
+
+    /// Takes the cache's folder and its capacity from the environment, where it names them.
+    ///
+    /// # Errors
+    /// `InvalidQuery` naming the variable; then there is no folder.
+    pub fn take_cache_folder(&mut self, environment: &Environment) -> Result<()> {
+        let mut folder = self.cache_folder.take();
+        if let Some(path) = &environment.cache_folder {
+            let capacity = folder.map_or(FolderSettings::CAPACITY, |folder| folder.capacity);
+            folder = Some(FolderSettings { path: path.clone(), capacity });
+        }
+        if let Some(text) = &environment.cache_folder_capacity {
+            let capacity = parse_bytes(text).map_err(|error| error.context("GF_PLUGIN_CACHE_FOLDER_CAPACITY"))?;
+            folder = folder.map(|folder| FolderSettings { capacity, ..folder });
+        }
+        self.cache_folder = folder;
+        Ok(())
+    }
 }
 
 impl Default for Config {
@@ -46,6 +67,7 @@ impl Default for Config {
             allow_anonymous: false,
             deadline: Query::DEADLINE,
             cache_capacity: Self::CACHE_CAPACITY,
+            cache_folder: None,
             sources: BTreeMap::new(),
         }
     }

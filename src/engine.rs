@@ -12,6 +12,7 @@ mod explain;
 mod fetch;
 mod memo;
 mod parts;
+mod recall;
 mod sources;
 #[cfg(test)]
 mod tests;
@@ -51,6 +52,8 @@ pub struct Shared {
     pub metrics: Arc<Metrics>,
     /// The running fetches: keys name the source, so that engines over the same source share them.
     pub flights: Arc<Flights<Key, Arc<Stored>>>,
+    /// The running reads of the store's folder.
+    pub recalls: Arc<Flights<Key, ()>>,
 }
 
 /// How an engine sends its jobs, and for whom.
@@ -281,8 +284,11 @@ impl Engine {
     }
 
     /// Leaves every stored answer of this source behind; returns the new generation.
-    pub fn purge(&self) -> u64 {
-        self.shared.store.purge(&self.identity)
+    ///
+    /// # Errors
+    /// Those of [`Store::purge`].
+    pub fn purge(&self) -> Result<u64> {
+        aside(usize::MAX, || self.shared.store.purge(&self.identity))
     }
 
     /// The answer's rows in an encoding of the caller's, made once for each content.

@@ -146,13 +146,27 @@ async fn app_and_door(environment: &Environment, stop: CancellationToken) -> Res
         tracing::error!(?error, "the configuration is left out, and the export API is off");
         Config::default()
     });
+    if let Err(error) = config.take_cache_folder(environment) {
+        tracing::error!(?error, "settled answers are not kept on disk");
+    }
     match try_app_and_door(&config, environment, stop).await {
         Ok(both) => Ok(both),
         Err(error) => {
             tracing::error!(?error, "the export API is off");
             config.sources.clear();
-            Ok((Arc::new(App::build(&config, Arc::new(SystemClock)).await?), None))
+            Ok((Arc::new(app_of_boards(config).await?), None))
         }
+    }
+}
+
+/// The app of a configuration without sources, and without the cache's folder if that is what failed.
+async fn app_of_boards(mut config: Config) -> Result<App> {
+    match App::build(&config, Arc::new(SystemClock)).await {
+        Err(error) if config.cache_folder.take().is_some() => {
+            tracing::error!(?error, "settled answers are not kept on disk");
+            App::build(&config, Arc::new(SystemClock)).await
+        }
+        built => built,
     }
 }
 

@@ -11,6 +11,10 @@ pub struct Environment {
     pub log: Option<String>,
     /// `GF_PLUGIN_EXPORT_ADDRESS`: where a plugin process serves the export API.
     pub export_address: Option<String>,
+    /// `GF_PLUGIN_CACHE_FOLDER`: where a plugin process keeps settled answers.
+    pub cache_folder: Option<PathBuf>,
+    /// `GF_PLUGIN_CACHE_FOLDER_CAPACITY`: the bytes of that folder, for example `10GiB`.
+    pub cache_folder_capacity: Option<String>,
     /// What the host says that started this process, if one did.
     pub host: Host,
 }
@@ -46,6 +50,8 @@ impl Environment {
             config_file: variable("WEIR_CONFIG").or_else(|| variable("GF_PLUGIN_CONFIG")).map(PathBuf::from),
             log: variable("WEIR_LOG").or_else(|| variable("GF_PLUGIN_LOG")),
             export_address: variable("GF_PLUGIN_EXPORT_ADDRESS"),
+            cache_folder: variable("GF_PLUGIN_CACHE_FOLDER").map(PathBuf::from),
+            cache_folder_capacity: variable("GF_PLUGIN_CACHE_FOLDER_CAPACITY"),
             host: Host {
                 magic_cookie: variable("grafana_plugin_type"),
                 protocol_versions: variable("PLUGIN_PROTOCOL_VERSIONS"),
@@ -69,11 +75,15 @@ mod tests {
             ("grafana_plugin_type", "datasource"),
             ("GF_PLUGIN_EXPORT_ADDRESS", "127.0.0.1:9000"),
             ("GF_PLUGIN_CONFIG", "/etc/weir.toml"),
+            ("GF_PLUGIN_CACHE_FOLDER", "/var/lib/weir"),
+            ("GF_PLUGIN_CACHE_FOLDER_CAPACITY", "1GiB"),
             ("PLUGIN_PROTOCOL_VERSIONS", "2"),
         ]);
         assert!(environment.host.is_grafana());
         assert_eq!(environment.export_address.as_deref(), Some("127.0.0.1:9000"));
         assert_eq!(environment.config_file, Some("/etc/weir.toml".into()));
+        assert_eq!(environment.cache_folder, Some("/var/lib/weir".into()));
+        assert_eq!(environment.cache_folder_capacity.as_deref(), Some("1GiB"));
         assert_eq!(environment.host.protocol_versions.as_deref(), Some("2"));
         assert!(!environment.host.offers_tls);
     }

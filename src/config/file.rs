@@ -12,6 +12,7 @@ use toml::{Table, Value};
 use weir_plan::{Error, Kind, Price, Query, Result, SourceDescriptor};
 
 use super::{BigQueryConfig, Config, Login, Secret, SourceConfig, parse_bytes, parse_deadline, parse_duration};
+use crate::cache::FolderSettings;
 use crate::source::Priority;
 
 /// Where Google's service accounts fetch tokens.
@@ -34,6 +35,8 @@ struct File {
 #[serde(deny_unknown_fields)]
 struct Cache {
     capacity: Option<Value>,
+    folder: Option<PathBuf>,
+    folder_capacity: Option<Value>,
 }
 
 #[derive(Deserialize)]
@@ -109,6 +112,7 @@ impl Config {
         let file: File = toml::from_str(text).map_err(|error| at_line(text, &error))?;
         let deadline = file.deadline.map(|text| parse_deadline(&text)).transpose().map_err(at("deadline"))?;
         let capacity = file.cache.capacity.map(|value| bytes(&value)).transpose().map_err(at("cache.capacity"))?;
+        let cache_folder = cache_folder(file.cache.folder, file.cache.folder_capacity.as_ref(), folder)?;
         let sources = file.source.into_iter().map(|(name, table)| {
             let source = source(table, folder).map_err(at(&format!("[source.{name}]")))?;
             Ok((name, source))
@@ -118,6 +122,7 @@ impl Config {
             allow_anonymous: file.allow_anonymous,
             deadline: deadline.unwrap_or(Query::DEADLINE),
             cache_capacity: capacity.unwrap_or(Self::CACHE_CAPACITY),
+            cache_folder,
             sources: sources.collect::<Result<_>>()?,
         })
     }
@@ -135,6 +140,18 @@ fn at_line(text: &str, error: &toml::de::Error) -> Error {
 fn at(place: &str) -> impl Fn(Error) -> Error {
     let place = place.to_owned();
     move |error| error.context(&place)
+}
+
+fn cache_folder(path: Option<PathBuf>, capacity: Option<&Value>, folder: &Path) -> Result<Option<FolderSettings>> {
+    let capacity = capacity.map(bytes).transpose().map_err(at("cache.folder_capacity"))?;
+    match (path, capacity) {
+        (None, None) => Ok(None),
+        (None, Some(_)) => Err(Error::invalid("cache.folder_capacity bounds nothing without cache.folder")),
+        (Some(path), capacity) => {
+            let capacity = capacity.unwrap_or(FolderSettings::CAPACITY);
+            Ok(Some(FolderSettings { path: folder.join(path), capacity }))
+        }
+    }
 }
 
 fn source(mut table: Table, folder: &Path) -> Result<SourceConfig> {
@@ -239,6 +256,7 @@ mod tests {
     use weir_plan::{PartitionUnit, TableId};
 
     use super::*;
+    use crate::config::Environment;
 
     fn parse(text: &str) -> Result<Config> {
         Config::parse(text, Path::new("/etc/weir"))
@@ -266,6 +284,8 @@ mod tests {
             deadline = "2m"
             [cache]
             capacity = "1GiB"
+            folder = "kept"
+            folder_capacity = "2GiB"
             [source.prod]
             kind = "bigquery"
             login = { key_file = "key.json" }
@@ -297,6 +317,8 @@ mod tests {
         assert!(config.allow_anonymous);
         assert_eq!(config.deadline, Duration::from_mins(2));
         assert_eq!(config.cache_capacity, 1 << 30);
+        let kept = FolderSettings { path: "/etc/weir/kept".into(), capacity: 2 << 30 };
+        assert_eq!(config.cache_folder, Some(kept));
         assert_eq!(config.sources["local"], SourceConfig::Embedded("/data".into()));
         let expected = BigQueryConfig {
             login: Login::KeyFile("/etc/weir/key.json".into()),
@@ -321,6 +343,33 @@ mod tests {
             }],
         };
         assert_eq!(config.sources["prod"], SourceConfig::BigQuery(Box::new(expected)));
+    }
+
+    #[test]
+    fn the_environment_beats_the_caches_folder() {
+        let check = |file: &str, folder: Option<&str>, capacity: Option<&str>, expected: Option<(&str, u64)>| {
+            let mut config = parse(file).unwrap();
+            let environment = Environment {
+                cache_folder: folder.map(PathBuf::from),
+                cache_folder_capacity: capacity.map(str::to_owned),
+                ..Environment::default()
+            };
+            config.take_cache_folder(&environment).unwrap();
+            let expected = expected.map(|(path, capacity)| FolderSettings { path: path.into(), capacity });
+            assert_eq!(config.cache_folder, expected, "{file} {folder:?} {capacity:?}");
+        };
+        let file = "[cache]\nfolder = \"/a\"\nfolder_capacity = 7";
+        check("", None, None, None);
+        check("", None, Some("1KiB"), None);
+        check("", Some("/b"), None, Some(("/b", FolderSettings::CAPACITY)));
+        check("[cache]\nfolder = \"/a\"", None, None, Some(("/a", FolderSettings::CAPACITY)));
+        check(file, None, Some("1KiB"), Some(("/a", 1024)));
+        check(file, Some("/b"), None, Some(("/b", 7)));
+        let environment = Environment { cache_folder_capacity: Some("lots".into()), ..Environment::default() };
+        let mut config = parse(file).unwrap();
+        let error = config.take_cache_folder(&environment).unwrap_err();
+        assert!(error.message().contains("GF_PLUGIN_CACHE_FOLDER_CAPACITY: \"lots\""), "{error}");
+        assert_eq!(config.cache_folder, None);
     }
 
     #[test]
@@ -384,6 +433,8 @@ mod tests {
         check(&format!("{BIGQUERY}login = {{ impersonate = \"a\", with = \"me\" }}"), &["login: with: give"]);
         check("[cache]\ncapacity = \"lots\"", &["cache.capacity: \"lots\""]);
         check("[cache]\ncapacity = -1", &["cache.capacity: "]);
+        check("[cache]\nfolder = \"x\"\nfolder_capacity = \"lots\"", &["cache.folder_capacity: \"lots\""]);
+        check("[cache]\nfolder_capacity = 1", &["cache.folder_capacity", "without cache.folder"]);
         check("[source.a]\nproject = \"p\"", &["[source.a]: kind is missing"]);
         check("[source.a]\nkind = \"postgres\"", &["[source.a]: kind \"postgres\""]);
         check("[source.a]\nkind = \"bigquery\"", &["[source.a]: ", "missing field `project`"]);

@@ -25,6 +25,7 @@ impl Engine {
         now: Timestamp,
     ) -> Result<Vec<Piece>> {
         let segments = &plan.segments;
+        self.recall(query, segments, now).await;
         let looked = segments.iter().map(|segment| self.look(query, segment, now));
         let mut pieces: Vec<Option<Piece>> = looked.collect::<Result<_>>()?;
         let places = |is_it: &dyn Fn(&Option<Piece>) -> bool| -> Vec<usize> {

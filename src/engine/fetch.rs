@@ -126,7 +126,12 @@ impl Engine {
         match stored.batches.detach() {
             Ok(batches) => {
                 let stored = Arc::new(Stored { batches, ..stored });
-                store.keep(segment.key.clone(), Arc::clone(&stored), segment.keep_for);
+                if segment.is_lasting() {
+                    let now = self.shared.clock.now();
+                    store.keep_lasting(segment.key.clone(), Arc::clone(&stored), segment.keep_for, now);
+                } else {
+                    store.keep(segment.key.clone(), Arc::clone(&stored), segment.keep_for);
+                }
                 stored
             }
             Err(error) => {

@@ -131,7 +131,7 @@ async fn a_fetch_survives_its_first_caller_and_is_cancelled_after_the_last() {
     assert_eq!(second.await.provenance.status, Status::Joined);
     assert_eq!((bench.jobs(), bench.source.cancelled()), (1, 0));
 
-    bench.engine.purge();
+    bench.engine.purge().unwrap();
     let mut only = Box::pin(bench.ask(&query));
     assert!(futures::poll!(&mut only).is_pending());
     // Into the job, which takes a second, and then away for longer than the grace would last.
@@ -156,7 +156,7 @@ async fn a_job_slower_than_its_deadline_ends_and_is_stored_for_whoever_asks_agai
     assert_eq!(bench.ask(&query()).await.provenance.status, Status::Hit);
     assert_eq!((bench.jobs(), bench.source.cancelled()), (1, 0));
 
-    bench.engine.purge();
+    bench.engine.purge().unwrap();
     bench.hold();
     bench.engine.answer(&impatient, Door::Export).await.unwrap_err();
     tokio::time::sleep(LINGER + App::GRACE * 2).await;
@@ -281,7 +281,7 @@ async fn answers_never_cross_scopes() {
 async fn a_purge_leaves_every_answer_behind() {
     let bench = bench();
     bench.ask(&query()).await;
-    assert_eq!(bench.engine.purge(), 1);
+    assert_eq!(bench.engine.purge().unwrap(), 1);
     assert_eq!(bench.ask(&query()).await.provenance.status, Status::Miss);
 }
 

@@ -84,7 +84,7 @@ pub(super) async fn purge(State(export): State<Arc<Export>>, headers: HeaderMap,
     let body = read(body, &headers, export.settings.largest_body).await?;
     let body: &[u8] = if body.trim_ascii().is_empty() { b"{}" } else { &body };
     let source = Fields::from_json(body, &["source"])?.text("source")?;
-    let generation = export.app.source(source.as_deref())?.purge();
+    let generation = export.app.source(source.as_deref())?.purge()?;
     tracing::info!(source, generation, "the stored answers of a source were purged");
     Ok(Json(json!({"generation": generation})).into_response())
 }

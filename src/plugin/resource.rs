@@ -99,7 +99,7 @@ impl Resource {
             Route::Queries(verb) => each(&engine, verb, &request.body, &headers, now).await,
             Route::Purge => {
                 may_purge(context)?;
-                Ok(json!({"generation": engine.purge()}).to_string().into_bytes())
+                Ok(json!({"generation": engine.purge()?}).to_string().into_bytes())
             }
             Route::Editor(ask) => {
                 let settings = data_source(context).map_or(&[][..], |(_, source)| &source.json_data);

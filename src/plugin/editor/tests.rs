@@ -176,7 +176,7 @@ async fn what_there_is_is_remembered_for_minutes_and_forgotten_by_a_purge() {
     bench.clock.set(Timestamp::saturating(NOW).plus(Duration::from_mins(5)));
     all().await;
     assert_eq!(bench.asked(), 8);
-    bench.engine.purge();
+    bench.engine.purge().unwrap();
     all().await;
     assert_eq!(bench.asked(), 12);
     for _ in 0..2 {

@@ -229,6 +229,15 @@ impl Planner<'_> {
     }
 }
 
+impl Segment {
+    /// Whether an answer is worth keeping beyond the process: it is settled, and what one caller alone
+    /// may see is not in it.
+    pub fn is_lasting(&self) -> bool {
+        let is_final = self.settling.is_some_and(|settling| settling.state == State::Final);
+        is_final && self.keep_for >= SETTLED_LIFE
+    }
+}
+
 /// The SQL of one job for all of a plan's segments, with views by their names.
 ///
 /// # Errors

@@ -67,6 +67,19 @@ fn a_range_is_cut_at_partitions_and_widened_to_whole_ones() {
 }
 
 #[test]
+fn what_is_settled_and_for_everybody_outlives_the_process() {
+    let lasting = |scope: &str, to: &str| {
+        let mut asked = query(DAILY, "2024-01-05", to, "1d");
+        asked.scope = crate::Scope(scope.into());
+        let plan = planned(&asked, Some("2024-01-05"), NOW).unwrap();
+        plan.segments.iter().map(Segment::is_lasting).collect::<Vec<_>>()
+    };
+    assert_eq!(lasting("", "2024-01-07"), [true, true]);
+    assert_eq!(lasting("", "2024-01-11")[4..], [true, false], "today is open");
+    assert_eq!(lasting("ada", "2024-01-07"), [false, false]);
+}
+
+#[test]
 fn segments_are_the_same_for_every_range_and_moment_until_their_partition_changes() {
     let week = planned(&query(DAILY, "2024-01-03", "2024-01-10", "5m"), Some("2024-01-05"), NOW).unwrap();
     let later = "2024-01-10T18:00:00Z";
