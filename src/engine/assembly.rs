@@ -95,12 +95,14 @@ impl Engine {
         let missing: Ranges = wanted.iter().filter_map(|place| segments[*place].extent).collect();
         let mut jobs = self.cheapest(query, assembly, &missing).await;
         let last = wanted.last().copied().unwrap_or_default();
-        let first = (0..last).rev().take_while(|place| live[*place]).last();
-        if let (Some(job), Some(first)) = (jobs.last_mut(), first.and_then(|first| segments[first].extent))
-            && let Ok(wide) = Extent::new(first.start().min(job.start()), job.end())
-            && self.is_free(query, assembly, *job, wide).await
-        {
-            *job = wide;
+        let before = (0..last).rev().take_while(|place| live[*place]).filter_map(|place| segments[place].extent);
+        if let Some(job) = jobs.last_mut() {
+            for late in before.filter(|late| late.end() <= job.start()).collect::<Vec<_>>() {
+                match Extent::new(late.start(), job.end()) {
+                    Ok(wide) if self.is_free(query, assembly, *job, wide).await => *job = wide,
+                    _ => break,
+                }
+            }
         }
         let jobs: Ranges = jobs.into_iter().collect();
         let is_wanted = |place: &usize| segments[*place].extent.is_some_and(|extent| jobs.covers(extent));
