@@ -10,6 +10,7 @@ pub(crate) mod api_type;
 pub(crate) mod decimal;
 pub(crate) mod json;
 mod pieces;
+mod regroup;
 #[cfg(test)]
 pub(crate) mod samples;
 

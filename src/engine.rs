@@ -8,6 +8,7 @@ mod assembly;
 mod bills;
 mod catalog;
 mod columns;
+mod derivation;
 mod explain;
 mod fetch;
 mod memo;
@@ -110,9 +111,16 @@ const CONTENT_LIFE: Duration = Duration::from_hours(1);
 struct Piece {
     stored: Arc<Stored>,
     status: Status,
+    /// Made of finer segments that were stored, in place of a job.
+    derived: bool,
 }
 
 impl Piece {
+    /// A piece that was fetched for its segment.
+    const fn of(stored: Arc<Stored>, status: Status) -> Self {
+        Self { stored, status, derived: false }
+    }
+
     /// The piece that a fetch brought.
     fn landed(landed: Landed<Arc<Stored>>, query: &Query) -> Result<Self> {
         let status = match (landed.joined, query.cache.skip_read) {
@@ -120,7 +128,7 @@ impl Piece {
             (false, true) => Status::Bypass,
             (false, false) => Status::Miss,
         };
-        Ok(Self { stored: landed.result?, status })
+        Ok(Self::of(landed.result?, status))
     }
 }
 
@@ -238,7 +246,7 @@ impl Engine {
     async fn piece(self: &Arc<Self>, query: &Query, mode: Mode, segment: &Segment, now: Timestamp) -> Result<Piece> {
         if mode == Mode::Off {
             let stored = self.fetch_past_the_store(query, segment, now).await?;
-            return Ok(Piece { stored, status: Status::Bypass });
+            return Ok(Piece::of(stored, Status::Bypass));
         }
         if let Some(piece) = self.look(query, segment, now)? {
             if piece.status == Status::Stale {
@@ -260,7 +268,7 @@ impl Engine {
         let Some((stored, status)) = self.found(segment, now) else {
             return self.shared.store.failure(&segment.key, now).map_or(Ok(None), Err);
         };
-        Ok(Some(Piece { stored, status }))
+        Ok(Some(Piece::of(stored, status)))
     }
 
     /// The stored segment, if it may still be served at `now`.
@@ -316,6 +324,7 @@ impl Engine {
                     let cause = match (provenance.status, provenance.mode) {
                         (Status::Joined, _) => "coalesced",
                         (Status::Stale, _) => "stale",
+                        _ if provenance.derived => "derived",
                         (_, Mode::Delta | Mode::Rows) => "delta",
                         _ => "fresh",
                     };

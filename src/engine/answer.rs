@@ -108,6 +108,8 @@ pub struct Provenance {
     pub cost_saved: Cost,
     /// Slot time of this request's jobs in milliseconds.
     pub slot_ms: u64,
+    /// Whether some of it was made of finer segments that were stored, in place of a job.
+    pub derived: bool,
     /// The jobs that the rows came from.
     pub job_ids: Vec<String>,
 }
@@ -144,6 +146,7 @@ impl Provenance {
             bytes_saved,
             cost_saved: price.of(bytes_saved),
             slot_ms: pieces.iter().filter(own).map(|piece| piece.stored.slot_ms).sum(),
+            derived: pieces.iter().any(|piece| piece.derived),
             job_ids,
         }
     }

@@ -28,6 +28,7 @@ impl Engine {
         self.recall(query, segments, now).await;
         let looked = segments.iter().map(|segment| self.look(query, segment, now));
         let mut pieces: Vec<Option<Piece>> = looked.collect::<Result<_>>()?;
+        self.derive(query, plan, assembly, &mut pieces, now).await;
         let places = |is_it: &dyn Fn(&Option<Piece>) -> bool| -> Vec<usize> {
             (0..pieces.len()).filter(|place| is_it(&pieces[*place])).collect()
         };
@@ -198,7 +199,7 @@ impl Shares<'_> {
     }
 }
 
-fn column(batches: &Batches, output: &TimeOutput) -> Result<usize> {
+pub(super) fn column(batches: &Batches, output: &TimeOutput) -> Result<usize> {
     match output {
         TimeOutput::Place(place) => Ok(*place),
         TimeOutput::Name(name) => {

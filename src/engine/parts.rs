@@ -89,7 +89,12 @@ impl Engine {
         Ok(self.in_parts(query, asking, now).await.unwrap_or_else(|reason| Plan { reason, ..whole }))
     }
 
-    async fn in_parts(self: &Arc<Self>, query: &Query, asking: Asking, now: Timestamp) -> Result<Plan, Reason> {
+    pub(super) async fn in_parts(
+        self: &Arc<Self>,
+        query: &Query,
+        asking: Asking,
+        now: Timestamp,
+    ) -> Result<Plan, Reason> {
         if query.target.dialect != Dialect::Official {
             return Err(reason::OTHER_DIALECT);
         }

@@ -35,6 +35,7 @@ pub(super) fn answer(batches: Batches) -> Answer {
             bytes_saved: 0,
             cost_saved: Price::default().of(0),
             slot_ms: 0,
+            derived: false,
             job_ids: vec!["job".into()],
         },
         executed_sql: "SELECT 1".into(),

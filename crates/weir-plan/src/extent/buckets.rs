@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use chrono::{Datelike, NaiveDate};
 
-use super::{DAY, Extent, Step, Timestamp, date_micros, micros_of};
+use super::{DAY, Extent, LADDER, Step, Timestamp, date_micros, micros_of};
 use crate::error::Result;
 
 impl Step {
@@ -66,6 +66,16 @@ impl Step {
         if shorter { Self::suggested(grain.saturating_add(999) / 1000) } else { Ok(self) }
     }
 
+    /// The suggested steps whose buckets make up this one's, the longest first. (Weeks make no months,
+    /// and days of any number are suggested, but days alone are looked for.)
+    pub fn finer(self) -> impl Iterator<Item = Self> {
+        let divides = move |micros: &i64| match self {
+            Self::Micros(own) => *micros < own && own % micros == 0,
+            Self::Months(_) => DAY % micros == 0,
+        };
+        LADDER.into_iter().rev().filter(divides).map(Self::Micros)
+    }
+
     /// Whether every bucket start is a multiple of `unit` µs counted from the epoch.
     pub const fn is_multiple_of(self, unit: i64) -> bool {
         match self {
@@ -99,4 +109,26 @@ fn first_of(month: i64) -> Timestamp {
     let date = i32::try_from(year).ok().zip(u32::try_from(month.rem_euclid(12)).ok());
     let date = date.and_then(|(year, month)| NaiveDate::from_ymd_opt(year, month + 1, 1));
     Timestamp::saturating(date.map_or(i64::MAX, date_micros))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finer_steps_begin_wherever_a_coarser_one_does() {
+        let check = |step: &str, expected: &[&str]| {
+            let finer: Vec<String> = step.parse::<Step>().unwrap().finer().map(|step| step.to_string()).collect();
+            assert_eq!(finer, expected, "{step}");
+        };
+        check("1s", &[]);
+        check("5s", &["1s"]);
+        check("15m", &["5m", "1m", "30s", "15s", "10s", "5s", "1s"]);
+        check("7s", &["1s"]);
+        let days =
+            ["1d", "12h", "6h", "3h", "2h", "1h", "30m", "15m", "10m", "5m", "1m", "30s", "15s", "10s", "5s", "1s"];
+        check("1d", &days[1..]);
+        check("1w", &days);
+        check("1M", &days);
+    }
 }

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::analysis::{BucketStep, OrderKey, Reason, reason};
+use crate::analysis::{BucketStep, OrderKey, Reason, Role, reason};
 use crate::descriptor::{Regime, SourceDescriptor, State, TimeType};
 use crate::error::{Error, Result};
 use crate::extent::{Extent, Step, Timestamp, segments};
@@ -226,6 +226,18 @@ impl Planner<'_> {
             freshness.stale_until = freshness.stale_until.min(freshness.fresh_for + max_stale);
         }
         freshness
+    }
+}
+
+impl Assembly {
+    /// What each output is, where buckets of other steps can be made of finer ones, as far as the text says.
+    pub fn derivation(&self) -> Option<Vec<Role>> {
+        match &self.template.cut {
+            Cut::Delta(delta) if delta.derivable && delta.step == BucketStep::Suggested => {
+                Some(delta.outputs.iter().map(|output| output.role).collect())
+            }
+            Cut::Delta(_) | Cut::Rows(_) => None,
+        }
     }
 }
 
