@@ -19,6 +19,7 @@ use crate::clock::Clock;
 use crate::config::{BigQueryConfig, Config, SourceConfig};
 use crate::engine::{Engine, EngineSettings, Shared};
 use crate::flight::Flights;
+use crate::ledger::Ledger;
 use crate::metrics::Metrics;
 use crate::source::Source;
 use crate::source::embedded::Embedded;
@@ -64,8 +65,9 @@ impl App {
 
     fn over(store: Store, metrics: Arc<Metrics>, clock: Arc<dyn Clock>, grace: Duration) -> Self {
         let (flights, recalls) = (Arc::new(Flights::new(grace)), Arc::new(Flights::new(grace)));
+        let ledger = Ledger::new(Ledger::CAPACITY);
         Self {
-            shared: Shared { store: Arc::new(store), clock, metrics, flights, recalls },
+            shared: Shared { store: Arc::new(store), clock, metrics, ledger, flights, recalls },
             sources: BTreeMap::new(),
             instances: Mutex::default(),
         }
@@ -93,7 +95,7 @@ impl App {
         match source {
             SourceConfig::BigQuery(config) => {
                 let deadline = config.deadline.or(Some(deadline));
-                let engine = self.connect(&BigQueryConfig { deadline, ..BigQueryConfig::clone(config) }).await?;
+                let engine = self.connect(name, &BigQueryConfig { deadline, ..BigQueryConfig::clone(config) }).await?;
                 self.sources.insert(name.to_owned(), engine);
             }
             SourceConfig::Embedded(folder) => {
@@ -108,6 +110,7 @@ impl App {
 
     /// Adds a source under the name by which the export API selects it.
     pub fn add_source(&mut self, name: &str, source: Arc<dyn Source>, settings: EngineSettings) -> Arc<Engine> {
+        let settings = EngineSettings { name: Some(name.to_owned()), ..settings };
         let engine = Engine::new(source, settings, self.shared.clone());
         self.sources.insert(name.to_owned(), Arc::clone(&engine));
         engine
@@ -156,18 +159,18 @@ impl App {
             }
             Arc::clone(&instance.connected)
         };
-        let connected = cell.get_or_try_init(|| async { Connected::new(&config()?, &self.shared).await }).await?;
+        let connected = cell.get_or_try_init(|| async { Connected::new(uid, &config()?, &self.shared).await }).await?;
         connected.engine(uid, caller, &self.shared)
     }
 
-    /// An engine over `BigQuery`, with limits and retries.
+    /// An engine over `BigQuery`, called `name` in the ledger, with limits and retries.
     ///
     /// # Errors
     /// Those of [`BigQuery::connect_at`].
     ///
     /// [`BigQuery::connect_at`]: crate::source::bigquery::BigQuery::connect_at
-    pub async fn connect(&self, config: &BigQueryConfig) -> Result<Arc<Engine>> {
-        Ok(Arc::clone(Connected::new(config, &self.shared).await?.own()))
+    pub async fn connect(&self, name: &str, config: &BigQueryConfig) -> Result<Arc<Engine>> {
+        Ok(Arc::clone(Connected::new(name, config, &self.shared).await?.own()))
     }
 
     /// The names of the export API's sources, sorted.
@@ -187,6 +190,11 @@ impl App {
         self.shared.flights.abort_all().await;
         join_all(self.sources.values().chain(&instances).map(|engine| engine.source().settled())).await;
         self.shared.store.written().await;
+    }
+
+    /// The ledger of the process.
+    pub fn ledger(&self) -> &Arc<Ledger> {
+        &self.shared.ledger
     }
 
     /// The metrics of the process.

@@ -9,6 +9,7 @@
 pub(crate) mod api_type;
 pub(crate) mod decimal;
 pub(crate) mod json;
+mod multiset;
 mod pieces;
 mod regroup;
 #[cfg(test)]

@@ -13,6 +13,7 @@ use serde::Deserialize;
 use weir_plan::{Price, Query, Result, Scope, SourceDescriptor};
 
 use crate::cache::FolderSettings;
+use crate::ledger::Budget;
 use crate::source::Priority;
 
 pub use environment::{Environment, Host};
@@ -191,6 +192,8 @@ pub struct BigQueryConfig {
     pub job_timeout: Option<Duration>,
     /// What a TiB on the bill costs.
     pub price: Price,
+    /// What may be billed in a day.
+    pub budget: Budget,
     /// How long callers wait that do not say.
     pub deadline: Option<Duration>,
     /// Restricts queries to the projects that the login can list and to these datasets (`project.dataset`,
@@ -218,6 +221,7 @@ impl BigQueryConfig {
             allowed_datasets: None,
             descriptors: vec![],
             price: Price::default(),
+            budget: Budget::default(),
         }
     }
 

@@ -2,10 +2,13 @@
 //!
 //! It knows no protocol: not how a query was asked, nor how its answer is written.
 
+mod accounts;
 mod answer;
 mod aside;
 mod assembly;
+mod audit;
 mod bills;
+mod budget;
 mod catalog;
 mod columns;
 mod derivation;
@@ -21,6 +24,7 @@ mod tests;
 pub(crate) use aside::aside;
 
 pub use answer::{Answer, Door, Provenance, Status};
+pub(crate) use budget::OVER_BUDGET;
 pub use explain::{Checked, Explanation, SegmentExplanation};
 
 use std::sync::Arc;
@@ -39,6 +43,7 @@ use crate::batches::Batches;
 use crate::cache::{Store, Stored};
 use crate::clock::Clock;
 use crate::flight::{Flights, Landed};
+use crate::ledger::{Budget, Errand, Ledger, OverBudget};
 use crate::metrics::Metrics;
 use crate::source::{Priority, Source};
 
@@ -51,6 +56,8 @@ pub struct Shared {
     pub clock: Arc<dyn Clock>,
     /// The metrics.
     pub metrics: Arc<Metrics>,
+    /// What jobs billed and answers saved.
+    pub ledger: Arc<Ledger>,
     /// The running fetches: keys name the source, so that engines over the same source share them.
     pub flights: Arc<Flights<Key, Arc<Stored>>>,
     /// The running reads of the store's folder.
@@ -60,6 +67,8 @@ pub struct Shared {
 /// How an engine sends its jobs, and for whom.
 #[derive(Clone, Debug)]
 pub struct EngineSettings {
+    /// The data source's name in the ledger; `None` means its project's.
+    pub name: Option<String>,
     /// What the source may answer beyond its identity, and to whom: engines whose scopes differ share
     /// no answer and no job.
     pub scope: Scope,
@@ -73,6 +82,8 @@ pub struct EngineSettings {
     pub job_timeout: Option<Duration>,
     /// What a TiB on the bill costs.
     pub price: Price,
+    /// What may be billed in a day.
+    pub budget: Budget,
     /// What is known of tables and views beyond what the source says itself.
     pub descriptors: Arc<Descriptors>,
 }
@@ -81,12 +92,14 @@ pub struct EngineSettings {
 impl Default for EngineSettings {
     fn default() -> Self {
         Self {
+            name: None,
             scope: Scope::default(),
             deadline: None,
             maximum_bytes_billed: None,
             priority: Priority::default(),
             job_timeout: None,
             price: Price::default(),
+            budget: Budget::default(),
             descriptors: Arc::new(Descriptors::ready_made()),
         }
     }
@@ -177,7 +190,7 @@ impl Engine {
                 format!("no answer within {seconds} s; ask again to join the running job, or narrow the range");
             Err(Error::new(Kind::Timeout, message))
         });
-        self.count(door, &answer);
+        self.count(query, door, &answer);
         answer
     }
 
@@ -190,13 +203,18 @@ impl Engine {
         let now = self.shared.clock.now();
         let plan = self.plan(query, Asking::Jobs, now).await?;
         let in_parts = plan.assembly.is_some();
-        match self.carry_out(query, plan, planned, now).await {
+        let outcome = match self.carry_out(query, plan, planned, now).await {
+            Err(error) if OverBudget::is_cause_of(&error) => Err(error),
             // Columns that changed between segments, or whole partitions that are too much: whole is always right.
             Err(error) if in_parts && matches!(error.kind(), Kind::Internal | Kind::TooLarge | Kind::TooExpensive) => {
                 tracing::error!(?error, "an answer in parts fails; it is answered whole");
                 let whole = Plan { reason: reason::NOT_ASSEMBLED, ..self.whole_plan(query, now)? };
                 self.carry_out(query, whole, planned, now).await
             }
+            outcome => outcome,
+        };
+        match outcome {
+            Err(error) if OverBudget::is_cause_of(&error) => self.earlier(query, now).unwrap_or(Err(error)),
             outcome => outcome,
         }
     }
@@ -210,23 +228,35 @@ impl Engine {
     ) -> Result<Answer> {
         self.shared.metrics.analysis.with_label_values(&[plan.mode.as_str(), plan.reason]).inc();
         *planned.lock() = Some(plan.clone());
-        let (pieces, batches) = if let Some(assembly) = &plan.assembly {
-            let pieces = self.parts_of(query, &plan, assembly, now).await?;
-            let batches = assembly::assembled(&pieces, assembly)?;
-            (pieces, batches)
+        let pieces = if let Some(assembly) = &plan.assembly {
+            self.parts_of(query, &plan, assembly, now).await?
         } else {
-            let pieces = plan.segments.iter().map(|segment| self.piece(query, plan.mode, segment, now));
-            let pieces = try_join_all(pieces).await?;
-            let batches = merge(&pieces)?;
-            (pieces, batches)
+            let pieces = plan.segments.iter().map(|segment| self.piece(query, plan.mode, segment, Errand::Answer, now));
+            try_join_all(pieces).await?
         };
-        let provenance = Provenance::of(&plan, &pieces, self.shared.clock.now(), &self.settings.price);
+        let mut answer = self.finished(query, &plan, &pieces, now)?;
+        if self.is_held_back(query, &plan, &pieces, now) {
+            answer.provenance.reason = OVER_BUDGET;
+        }
+        self.keep_plan(query, &plan, now);
+        self.audit(query, &plan, &pieces, now);
+        Ok(answer)
+    }
+
+    /// The answer that pieces make.
+    fn finished(&self, query: &Query, plan: &Plan, pieces: &[Piece], now: Timestamp) -> Result<Answer> {
+        let batches = match &plan.assembly {
+            Some(assembly) => assembly::assembled(pieces, assembly)?,
+            None => merge(pieces)?,
+        };
+        self.count_pieces(plan, pieces);
+        let provenance = Provenance::of(plan, pieces, self.shared.clock.now(), &self.settings.price);
         let lifetime = plan.segments.iter().map(|segment| segment.freshness.stale_until).min().unwrap_or_default();
-        let content_id = match (&*pieces, &plan.assembly) {
+        let content_id = match (pieces, &plan.assembly) {
             ([only], None) => only.stored.content_id,
-            (_, assembly) => self.content_of(&pieces, assembly.as_ref(), now),
+            (_, assembly) => self.content_of(pieces, assembly.as_ref(), now),
         };
-        let executed_sql = text(&plan)?.into();
+        let executed_sql = text(plan)?.into();
         Ok(Answer { batches, provenance, executed_sql, content_id, lifetime, step: query.step })
     }
 
@@ -243,9 +273,16 @@ impl Engine {
         content_id
     }
 
-    async fn piece(self: &Arc<Self>, query: &Query, mode: Mode, segment: &Segment, now: Timestamp) -> Result<Piece> {
+    async fn piece(
+        self: &Arc<Self>,
+        query: &Query,
+        mode: Mode,
+        segment: &Segment,
+        errand: Errand,
+        now: Timestamp,
+    ) -> Result<Piece> {
         if mode == Mode::Off {
-            let stored = self.fetch_past_the_store(query, segment, now).await?;
+            let stored = self.fetch_past_the_store(query, segment, errand, now).await?;
             return Ok(Piece::of(stored, Status::Bypass));
         }
         if let Some(piece) = self.look(query, segment, now)? {
@@ -254,7 +291,7 @@ impl Engine {
             }
             return Ok(piece);
         }
-        Piece::landed(self.fetch(query, segment).await, query)
+        Piece::landed(self.fetch(query, segment, errand).await, query)
     }
 
     /// What the store has for a segment.
@@ -310,29 +347,6 @@ impl Engine {
         encode: impl FnOnce(&Batches) -> Result<Bytes>,
     ) -> Result<Bytes> {
         self.shared.store.encoding(answer.content_id, encoding, answer.lifetime, || encode(&answer.batches))
-    }
-
-    fn count(&self, door: Door, answer: &Result<Answer>) {
-        let metrics = &self.shared.metrics;
-        match answer {
-            Ok(answer) => {
-                let provenance = &answer.provenance;
-                let labels = [door.as_str(), provenance.mode.as_str(), provenance.status.as_str()];
-                metrics.requests.with_label_values(&labels).inc();
-                metrics.staleness.with_label_values(&[door.as_str()]).observe(provenance.age_s);
-                if provenance.bytes_saved > 0 {
-                    let cause = match (provenance.status, provenance.mode) {
-                        (Status::Joined, _) => "coalesced",
-                        (Status::Stale, _) => "stale",
-                        _ if provenance.derived => "derived",
-                        (_, Mode::Delta | Mode::Rows) => "delta",
-                        _ => "fresh",
-                    };
-                    metrics.bytes_saved.with_label_values(&[cause]).inc_by(provenance.bytes_saved);
-                }
-            }
-            Err(error) => metrics.errors.with_label_values(&[door.as_str(), error.kind().row().code]).inc(),
-        }
     }
 }
 

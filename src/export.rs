@@ -62,6 +62,7 @@ pub fn router(app: Arc<App>, settings: ExportSettings) -> Router {
         .route("/api/v1/query", get(routes::get_query).post(routes::post_query))
         .route("/api/v1/explain", get(routes::get_explain).post(routes::post_explain))
         .route("/api/v1/purge", post(routes::purge))
+        .route("/api/v1/ledger", get(routes::ledger))
         .layer(axum::middleware::from_fn_with_state(Arc::clone(&export), guard::guard))
         .route("/healthz", get(routes::health))
         .route("/readyz", get(routes::ready))

@@ -15,6 +15,7 @@ mod document;
 pub mod engine;
 pub mod export;
 pub mod flight;
+pub mod ledger;
 pub mod metrics;
 pub mod migrate;
 pub mod monitoring;

@@ -14,6 +14,10 @@ pub struct Metrics {
     pub errors: IntCounterVec,
     /// Planned queries by mode and reason.
     pub analysis: IntCounterVec,
+    /// Segments of answers by their state and how they were come by.
+    pub segments: IntCounterVec,
+    /// Answers in parts that an audit found different, by data source.
+    pub drift: IntCounterVec,
     /// Jobs by outcome.
     pub jobs: IntCounterVec,
     /// Bytes billed by the source.
@@ -50,6 +54,8 @@ impl Metrics {
         let requests = counters("weir_requests_total", "Answered requests", &["edge", "mode", "status"]);
         let errors = counters("weir_errors_total", "Failed requests", &["edge", "kind"]);
         let analysis = counters("weir_analysis_total", "Planned queries", &["mode", "reason"]);
+        let segments = counters("weir_segments_total", "Segments of answers", &["state", "result"]);
+        let drift = counters("weir_drift_total", "Answers in parts that differ from whole ones", &["source"]);
         let jobs = counters("weir_jobs_total", "Jobs sent to the source", &["outcome"]);
         let bytes_billed = counter("weir_bytes_billed_total", "Bytes billed by the source");
         let bytes_saved = counters("weir_bytes_saved_total", "Bytes not billed thanks to the cache", &["cause"]);
@@ -71,6 +77,8 @@ impl Metrics {
             requests,
             errors,
             analysis,
+            segments,
+            drift,
             jobs,
             bytes_billed,
             bytes_saved,

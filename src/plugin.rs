@@ -15,6 +15,7 @@ mod headers;
 mod instances;
 mod ipc;
 mod keys;
+mod ledger;
 mod meta;
 mod model;
 mod resource;

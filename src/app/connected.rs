@@ -51,16 +51,17 @@ struct CallerEngine {
 }
 
 impl Connected {
-    /// Connects a project.
+    /// Connects a project, called `name` in the ledger.
     ///
     /// # Errors
     /// Those of [`BigQuery::connect_at`].
-    pub(super) async fn new(config: &BigQueryConfig, shared: &Shared) -> Result<Self> {
+    pub(super) async fn new(name: &str, config: &BigQueryConfig, shared: &Shared) -> Result<Self> {
         let source = Arc::new(BigQuery::connect_at(config, &shared.clock).await?);
         let limited = Arc::new(Limited::new(Arc::clone(&source) as Arc<dyn Source>, Limits::default()));
         let mut descriptors = Descriptors::ready_made();
         descriptors.extend(config.descriptors.iter().cloned());
         let settings = EngineSettings {
+            name: Some(name.to_owned()),
             scope: config.scope(),
             deadline: config.deadline,
             maximum_bytes_billed: config.maximum_bytes_billed,
@@ -68,6 +69,7 @@ impl Connected {
             job_timeout: config.job_timeout,
             price: config.price.clone(),
             descriptors: Arc::new(descriptors),
+            budget: config.budget,
         };
         let own = Engine::new(Arc::clone(&limited) as Arc<dyn Source>, settings.clone(), shared.clone());
         let forwarded = config.login.forwarded();

@@ -13,6 +13,7 @@ use weir_plan::{Error, Kind, Price, Query, Result, SourceDescriptor};
 
 use super::{BigQueryConfig, Config, Login, Secret, SourceConfig, parse_bytes, parse_deadline, parse_duration};
 use crate::cache::FolderSettings;
+use crate::ledger::{Budget, Share};
 use crate::source::Priority;
 
 /// Where Google's service accounts fetch tokens.
@@ -58,6 +59,10 @@ struct BigQuery {
     storage_read_above_rows: Option<Value>,
     job_timeout: Option<String>,
     price_per_tib: Option<Value>,
+    daily_bytes: Option<Value>,
+    daily_bytes_per_principal: Option<Value>,
+    audit_share: Option<f64>,
+    audit_daily_bytes: Option<Value>,
     deadline: Option<String>,
     #[serde(default)]
     restrict_to_accessible_datasets: bool,
@@ -186,11 +191,13 @@ fn bigquery(file: BigQuery, folder: &Path) -> Result<BigQueryConfig> {
         location: file.location,
         endpoint: file.endpoint,
         storage_endpoint: file.storage_endpoint,
-        maximum_bytes_billed: file
-            .maximum_bytes_billed
-            .map(|value| bytes(&value))
-            .transpose()
-            .map_err(at("maximum_bytes_billed"))?,
+        maximum_bytes_billed: limit("maximum_bytes_billed", file.maximum_bytes_billed)?,
+        budget: Budget {
+            daily_bytes: limit("daily_bytes", file.daily_bytes)?,
+            daily_bytes_per_principal: limit("daily_bytes_per_principal", file.daily_bytes_per_principal)?,
+            audit_share: file.audit_share.map_or(Ok(Share::default()), Share::new).map_err(at("audit_share"))?,
+            audit_daily_bytes: limit("audit_daily_bytes", file.audit_daily_bytes)?,
+        },
         priority: match file.priority.as_deref() {
             None | Some("interactive") => Priority::Interactive,
             Some("batch") => Priority::Batch,
@@ -232,6 +239,10 @@ fn login(value: Value, folder: &Path) -> Result<Login> {
              or { impersonate = \"…\" }",
         )),
     }
+}
+
+fn limit(key: &str, value: Option<Value>) -> Result<Option<u64>> {
+    value.map(|value| bytes(&value)).transpose().map_err(at(key))
 }
 
 fn bytes(value: &Value) -> Result<u64> {
@@ -298,6 +309,10 @@ mod tests {
             storage_read_above_rows = 7
             job_timeout = "5m"
             price_per_tib = "5.75 EUR"
+            daily_bytes = "1TiB"
+            daily_bytes_per_principal = 7
+            audit_share = 0.25
+            audit_daily_bytes = "1GiB"
             deadline = "3m"
             restrict_to_accessible_datasets = true
             additional_allowed_datasets = ["bigquery-public-data.samples"]
@@ -332,6 +347,12 @@ mod tests {
             storage_read_above_rows: Some(7),
             job_timeout: Some(Duration::from_mins(5)),
             price: Price::new(5.75, "EUR").unwrap(),
+            budget: Budget {
+                daily_bytes: Some(1 << 40),
+                daily_bytes_per_principal: Some(7),
+                audit_share: Share::new(0.25).unwrap(),
+                audit_daily_bytes: Some(1 << 30),
+            },
             deadline: Some(Duration::from_mins(3)),
             allowed_datasets: Some(vec!["bigquery-public-data.samples".into()]),
             descriptors: vec![SourceDescriptor {
@@ -442,6 +463,8 @@ mod tests {
         check(&format!("{BIGQUERY}projcet = \"x\""), &["[source.a]: ", "unknown field `projcet`"]);
         check(&format!("{BIGQUERY}login = \"me\""), &["[source.a]: login: give"]);
         check(&format!("{BIGQUERY}login = {{ client_email = \"a\" }}"), &["login: ", "missing field `private_key`"]);
+        check(&format!("{BIGQUERY}audit_share = 2.0"), &["audit_share: 2 is not a share"]);
+        check(&format!("{BIGQUERY}daily_bytes = \"lots\""), &["daily_bytes: \"lots\""]);
         check(&format!("{BIGQUERY}priority = \"high\""), &["priority \"high\""]);
         check(&format!("{BIGQUERY}storage_read_above_rows = \"x\""), &["storage_read_above_rows takes"]);
         check(&format!("{BIGQUERY}price_per_tib = \"cheap\""), &["price_per_tib: \"cheap\" is not a price"]);

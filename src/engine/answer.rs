@@ -10,6 +10,7 @@ use weir_plan::{Cost, Extent, Mode, Plan, Price, Segment, Step, Timestamp};
 
 use super::Piece;
 use crate::batches::Batches;
+use crate::ledger::{Part, Savings};
 
 /// Which door a query came through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,6 +105,9 @@ pub struct Provenance {
     pub cost: Cost,
     /// Bytes that this request would have billed without us, less those it did.
     pub bytes_saved: u64,
+    /// What it would have billed without us, and why it did not.
+    #[serde(flatten)]
+    pub savings: Savings,
     /// What the saved bytes would have cost.
     pub cost_saved: Cost,
     /// Slot time of this request's jobs in milliseconds.
@@ -126,9 +130,15 @@ impl Provenance {
         let range = plan.segments.iter().filter_map(|segment| segment.extent).reduce(|hull, extent| {
             Extent::new(hull.start().min(extent.start()), hull.end().max(extent.end())).unwrap_or(hull)
         });
-        let total: u64 = pieces.iter().map(|piece| piece.stored.bytes_billed).sum();
-        let bytes_billed = pieces.iter().filter(own).map(|piece| piece.stored.bytes_billed).sum();
-        let bytes_saved = total - bytes_billed;
+        let parts = plan.segments.iter().zip(pieces).map(|(segment, piece)| Part {
+            job_id: &piece.stored.job_id,
+            bytes_processed: piece.stored.bytes_processed,
+            bytes_billed: piece.stored.bytes_billed,
+            saving: piece.saving(segment),
+        });
+        let parts: Vec<Part> = parts.collect();
+        let savings = if plan.assembly.is_some() { Savings::of_parts(&parts) } else { Savings::of_whole(&parts) };
+        let (bytes_billed, bytes_saved) = (savings.bytes_billed, savings.bytes_saved);
         let mut job_ids: Vec<String> = pieces.iter().map(|piece| piece.stored.job_id.clone()).collect();
         // One job may have fetched several pieces, which are neighbours.
         job_ids.dedup();
@@ -145,6 +155,7 @@ impl Provenance {
             cost: price.of(bytes_billed),
             bytes_saved,
             cost_saved: price.of(bytes_saved),
+            savings,
             slot_ms: pieces.iter().filter(own).map(|piece| piece.stored.slot_ms).sum(),
             derived: pieces.iter().any(|piece| piece.derived),
             job_ids,

@@ -13,6 +13,7 @@ use super::{Engine, Piece, Status};
 use crate::batches::{Batches, SortKey};
 use crate::cache::Stored;
 use crate::flight::{Departure, Landed};
+use crate::ledger::Errand;
 
 impl Engine {
     /// The pieces of a plan in parts, in order. What the store has not is fetched, neighbours by one
@@ -38,10 +39,12 @@ impl Engine {
         if !missing.is_empty() {
             let wanted = self.worth_fetching(query, assembly, segments, &missing, &live).await;
             let fetched: Vec<Segment> = wanted.iter().map(|place| segments[*place].clone()).collect();
-            for (place, landed) in wanted.into_iter().zip(self.fetch_all(query, assembly, &fetched).await) {
+            for (place, landed) in
+                wanted.into_iter().zip(self.fetch_all(query, assembly, &fetched, Errand::Answer).await)
+            {
                 pieces[place] = Some(Piece::landed(landed, query)?);
             }
-        } else if stale.iter().any(|place| self.may_refresh(&segments[*place])) {
+        } else if stale.iter().any(|place| self.may_refresh(query, &segments[*place], now)) {
             self.refresh_parts(query, assembly, segments, stale, live);
         }
         pieces.into_iter().map(|piece| piece.ok_or_else(|| Error::internal("a segment was lost"))).collect()
@@ -71,7 +74,7 @@ impl Engine {
         tokio::spawn(async move {
             let wanted = engine.worth_fetching(&query, &assembly, &segments, &stale, &live).await;
             let wanted: Vec<Segment> = wanted.into_iter().map(|place| segments[place].clone()).collect();
-            match tokio::time::timeout(LINGER, engine.fetch_all(&query, &assembly, &wanted)).await {
+            match tokio::time::timeout(LINGER, engine.fetch_all(&query, &assembly, &wanted, Errand::Refresh)).await {
                 Ok(landed) => {
                     if let Some(error) = landed.into_iter().find_map(|landed| landed.result.err()) {
                         tracing::warn!(?error, "a fetch that nobody waited for failed");
@@ -116,6 +119,7 @@ impl Engine {
         query: &Query,
         assembly: &Assembly,
         segments: &[Segment],
+        errand: Errand,
     ) -> Vec<Landed<Arc<Stored>>> {
         let keys: Vec<Key> = segments.iter().map(|segment| segment.key.clone()).collect();
         let start = |unclaimed: Vec<usize>| {
@@ -124,7 +128,7 @@ impl Engine {
             };
             let departures = unclaimed.chunk_by(neighbours).map(|places| {
                 let segments = places.iter().map(|place| segments[*place].clone()).collect();
-                let fetch = Arc::clone(self).fetch_parts(query.clone(), assembly.clone(), segments);
+                let fetch = Arc::clone(self).fetch_parts(query.clone(), assembly.clone(), segments, errand);
                 Departure { places: places.to_vec(), fetch }
             });
             departures.collect()
@@ -138,6 +142,7 @@ impl Engine {
         query: Query,
         assembly: Assembly,
         segments: Vec<Segment>,
+        errand: Errand,
     ) -> BoxFuture<'static, Result<Vec<Arc<Stored>>>> {
         async move {
             let now = self.shared.clock.now();
@@ -146,7 +151,7 @@ impl Engine {
             }
             let all: Vec<&Segment> = segments.iter().collect();
             let job = joined(&assembly, &all)?;
-            let stored = match self.run(&query, &job, now, query.cache.skip_read).await {
+            let stored = match self.run(&query, &job, errand, now, query.cache.skip_read).await {
                 Ok(stored) => stored,
                 Err(error) => {
                     self.remember(&segments, &error, now);
@@ -199,6 +204,7 @@ impl Shares<'_> {
     }
 }
 
+/// The place of the column by whose time rows are cut.
 pub(super) fn column(batches: &Batches, output: &TimeOutput) -> Result<usize> {
     match output {
         TimeOutput::Place(place) => Ok(*place),

@@ -120,6 +120,7 @@ impl Engine {
     ) -> Result<SegmentExplanation> {
         let estimate = self.source.dry_run(&self.job(query, segment, now, false)).await?;
         let bytes_billed = estimate.bytes_billed();
+        self.learn(query, segment, bytes_billed, now);
         Ok::<_, Error>(SegmentExplanation {
             sql: segment.sql.clone(),
             range: segment.extent,

@@ -9,20 +9,29 @@ use weir_plan::{Error, Key, Kind, Plan, Query, Result, Segment, Timestamp, sql};
 use super::{Engine, Status};
 use crate::cache::Stored;
 use crate::flight::Landed;
-use crate::source::{Job, Outcome};
+use crate::ledger::{Errand, OverBudget};
+use crate::source::{Job, Outcome, Priority};
 
 /// How long a fetch goes on that nobody waits for but somebody will ask for again: after a deadline,
 /// and behind a stale answer.
 pub(super) const LINGER: Duration = Duration::from_mins(10);
 
+/// The time after which a budget has surely renewed.
+const ONE_DAY: Duration = Duration::from_hours(24);
+
 impl Engine {
     /// Joins or starts the flight of a segment.
-    pub(super) async fn fetch(self: &Arc<Self>, query: &Query, segment: &Segment) -> Landed<Arc<Stored>> {
+    pub(super) async fn fetch(
+        self: &Arc<Self>,
+        query: &Query,
+        segment: &Segment,
+        errand: Errand,
+    ) -> Landed<Arc<Stored>> {
         self.shared
             .flights
             .join(segment.key.clone(), || {
                 let (engine, query, segment) = (Arc::clone(self), query.clone(), segment.clone());
-                async move { engine.fetch_and_keep(&query, &segment).await }
+                async move { engine.fetch_and_keep(&query, &segment, errand).await }
             })
             .await
     }
@@ -33,25 +42,27 @@ impl Engine {
         self: &Arc<Self>,
         query: &Query,
         segment: &Segment,
+        errand: Errand,
         now: Timestamp,
     ) -> Result<Arc<Stored>> {
         let key = Key::new(format!("off {}", uuid::Uuid::new_v4()));
         let (engine, query, segment) = (Arc::clone(self), query.clone(), segment.clone());
-        let fetch = async move { engine.run(&query, &segment, now, true).await.map(Arc::new) };
+        let fetch = async move { engine.run(&query, &segment, errand, now, true).await.map(Arc::new) };
         self.shared.flights.join(key, || fetch).await.result
     }
 
     /// Fetches a segment that is served stale meanwhile, unless that is under way or would only fail.
     pub(super) fn refresh(self: &Arc<Self>, query: &Query, segment: &Segment) {
-        if self.may_refresh(segment) {
+        if self.may_refresh(query, segment, self.shared.clock.now()) {
             self.linger(query, segment);
         }
     }
 
-    /// Whether a stale segment's fetch is neither under way nor would only fail.
-    pub(super) fn may_refresh(&self, segment: &Segment) -> bool {
-        let now = self.shared.clock.now();
-        !self.shared.flights.runs(&segment.key) && self.shared.store.failure(&segment.key, now).is_none()
+    /// Whether a stale segment's fetch is neither under way nor would only fail, and within its budget.
+    pub(super) fn may_refresh(&self, query: &Query, segment: &Segment, now: Timestamp) -> bool {
+        !self.shared.flights.runs(&segment.key)
+            && self.shared.store.failure(&segment.key, now).is_none()
+            && self.affords(query, segment, now)
     }
 
     /// Lets the running fetches of a query that nobody waits for any more end: what was begun is paid
@@ -71,7 +82,7 @@ impl Engine {
     fn linger(self: &Arc<Self>, query: &Query, segment: &Segment) {
         let (engine, query, segment) = (Arc::clone(self), query.clone(), segment.clone());
         tokio::spawn(async move {
-            let landed = tokio::time::timeout(LINGER, engine.fetch(&query, &segment)).await;
+            let landed = tokio::time::timeout(LINGER, engine.fetch(&query, &segment, Errand::Refresh)).await;
             let error = match landed {
                 Ok(Landed { result: Ok(_), .. }) => return,
                 Ok(Landed { result: Err(error), .. }) => error,
@@ -81,12 +92,12 @@ impl Engine {
         });
     }
 
-    async fn fetch_and_keep(&self, query: &Query, segment: &Segment) -> Result<Arc<Stored>> {
+    async fn fetch_and_keep(&self, query: &Query, segment: &Segment, errand: Errand) -> Result<Arc<Stored>> {
         let now = self.shared.clock.now();
         if let Some(stored) = self.landed_before(query, std::slice::from_ref(segment), now) {
             return stored.into_iter().next().ok_or_else(|| Error::internal("a segment was lost"));
         }
-        match self.run(query, segment, now, query.cache.skip_read).await {
+        match self.run(query, segment, errand, now, query.cache.skip_read).await {
             Ok(stored) => Ok(self.keep(segment, stored)),
             Err(error) => {
                 self.remember(std::slice::from_ref(segment), &error, now);
@@ -111,7 +122,9 @@ impl Engine {
 
     /// Remembers a failure that the same question would only repeat.
     pub(super) fn remember(&self, segments: &[Segment], error: &Error, now: Timestamp) {
-        for segment in segments.iter().filter(|_| repeats_itself(error.kind())) {
+        // Another caller may have a budget of its own.
+        let is_everybodys = repeats_itself(error.kind()) && !OverBudget::is_cause_of(error);
+        for segment in segments.iter().filter(|_| is_everybodys) {
             self.shared.store.keep_failure(segment.key.clone(), error.clone(), now);
         }
     }
@@ -126,11 +139,13 @@ impl Engine {
         match stored.batches.detach() {
             Ok(batches) => {
                 let stored = Arc::new(Stored { batches, ..stored });
+                // Until a budget that is used up renews, an old answer is better than none.
+                let keep_for = if self.has_budget() { segment.keep_for.max(ONE_DAY) } else { segment.keep_for };
                 if segment.is_lasting() {
                     let now = self.shared.clock.now();
-                    store.keep_lasting(segment.key.clone(), Arc::clone(&stored), segment.keep_for, now);
+                    store.keep_lasting(segment.key.clone(), Arc::clone(&stored), keep_for, now);
                 } else {
-                    store.keep(segment.key.clone(), Arc::clone(&stored), segment.keep_for);
+                    store.keep(segment.key.clone(), Arc::clone(&stored), keep_for);
                 }
                 stored
             }
@@ -142,10 +157,22 @@ impl Engine {
         }
     }
 
-    /// Runs the job of a segment; `anew` gives it an id that no other job has.
-    pub(super) async fn run(&self, query: &Query, segment: &Segment, now: Timestamp, anew: bool) -> Result<Stored> {
+    /// Runs the job of a segment and puts its bill down; `anew` gives it an id that no other job has.
+    /// The one place from which jobs are sent.
+    pub(super) async fn run(
+        &self,
+        query: &Query,
+        segment: &Segment,
+        errand: Errand,
+        now: Timestamp,
+        anew: bool,
+    ) -> Result<Stored> {
         let metrics = &self.shared.metrics;
-        let job = self.job(query, segment, now, anew);
+        let booking = self.book(query, segment, errand, now)?;
+        let mut job = self.job(query, segment, now, anew);
+        if errand == Errand::Audit {
+            job.priority = Priority::Batch;
+        }
         let outcome: Outcome = match self.run_query(job).await {
             Ok(outcome) => outcome,
             Err(error) => {
@@ -153,10 +180,14 @@ impl Engine {
                 return Err(error);
             }
         };
+        self.learn(query, segment, outcome.bytes_billed, now);
         metrics.jobs.with_label_values(&[if outcome.joined { "joined" } else { "done" }]).inc();
         // A job that existed already was paid for, and counted, by whoever sent it; its rows are as old as it.
         let began = outcome.started_at.filter(|_| outcome.joined);
-        if !outcome.joined {
+        if outcome.joined {
+            booking.not_ours();
+        } else {
+            booking.billed(outcome.bytes_billed, outcome.slot_ms);
             metrics.bytes_billed.inc_by(outcome.bytes_billed);
             metrics.slot_ms.inc_by(outcome.slot_ms);
         }

@@ -18,6 +18,7 @@ use super::Engine;
 use super::columns::{CAPACITY, FAILURE_LIFETIME};
 use super::memo::Memo;
 use crate::batches::Batches;
+use crate::ledger::Errand;
 
 /// How long a text's analysis is taken for true.
 const LIFETIME: Duration = Duration::from_mins(5);
@@ -51,6 +52,8 @@ pub(super) struct Text {
 pub(super) enum Asking {
     /// Partitions are listed where that is not known.
     Jobs,
+    /// The same, but what is known of them is not taken for true: for an audit.
+    Anew,
     /// What is not known is left out: the plan is an explanation.
     Nothing,
 }
@@ -163,12 +166,16 @@ impl Engine {
         listing.location = query.location.clone().or_else(|| location.map(str::to_owned));
         listing.scope = query.scope.clone();
         listing.labels.clone_from(&query.labels);
+        listing.principal.clone_from(&query.principal);
         listing.cache.fresh_for = Some(LISTING);
         listing.cache.max_stale = Some(Duration::ZERO);
+        let is_anew = asking == Asking::Anew;
+        listing.cache.skip_read = is_anew;
+        let errand = if is_anew { Errand::Audit } else { Errand::Listing };
         let plan = self.whole_plan(&listing, now)?;
         let [segment] = &*plan.segments else { return Err(Error::internal("a listing in parts")) };
         let stored = match asking {
-            Asking::Jobs => Some(self.piece(&listing, Mode::Whole, segment, now).await?.stored),
+            Asking::Jobs | Asking::Anew => Some(self.piece(&listing, Mode::Whole, segment, errand, now).await?.stored),
             Asking::Nothing => self.shared.store.segment(&segment.key),
         };
         let stamps = stored.as_ref().map_or(Ok(HashMap::new()), |stored| read(&stored.batches))?;
@@ -209,6 +216,6 @@ fn read(listing: &Batches) -> Result<HashMap<String, Timestamp>> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 #[cfg(test)]
 mod views;

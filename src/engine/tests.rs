@@ -1,5 +1,7 @@
 //! The engine's promises, over a source whose every move is scripted.
 
+mod budget;
+
 use std::sync::Arc;
 use std::time::Duration;
 

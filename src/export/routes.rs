@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
-use axum::http::header::{CONTENT_TYPE, EXPECT};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, EXPECT};
 use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, body::HttpBody as _};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt as _;
 use serde_json::json;
-use weir_plan::{Error, Kind, Result};
+use weir_plan::{Error, Kind, Result, Timestamp};
 
 use super::Export;
 use super::fields::Fields;
@@ -20,7 +20,9 @@ use super::format::Format;
 use super::problem::Problem;
 use super::reply::{self, header};
 use super::request::Request;
+use super::writer;
 use crate::engine::Door;
+use crate::ledger::{Dimension, Filter};
 
 type Reply = std::result::Result<Response, Problem>;
 
@@ -88,6 +90,28 @@ pub(super) async fn purge(State(export): State<Arc<Export>>, headers: HeaderMap,
     tracing::info!(source, generation, "the stored answers of a source were purged");
     Ok(Json(json!({"generation": generation})).into_response())
 }
+
+/// What was billed and saved: by source, where the request says nothing else.
+pub(super) async fn ledger(State(export): State<Arc<Export>>, headers: HeaderMap, RawQuery(text): RawQuery) -> Reply {
+    let now = export.app.clock().now();
+    let mut fields = Fields::from_query_string(&text.unwrap_or_default(), &["source", "from", "to", "by", "format"])?;
+    let filter = Filter {
+        source: fields.text("source")?,
+        from: fields.parsed("from", |text| Timestamp::parse(text, now))?,
+        to: fields.parsed("to", |text| Timestamp::parse(text, now))?,
+    };
+    let by = fields.parsed("by", Dimension::list)?.unwrap_or_else(|| vec![Dimension::Source]);
+    let format = match fields.parsed("format", Format::parse)? {
+        Some(format) => format,
+        None => Format::accepted(header(&headers, "accept").as_deref())?,
+    };
+    let body = writer::whole(format, &export.app.ledger().report(&filter, &by)?)?;
+    let described = [(CONTENT_TYPE, HeaderValue::from_static(format.media_type())), (CACHE_CONTROL, NOT_KEPT)];
+    Ok((described, body).into_response())
+}
+
+/// The ledger changes with every answer.
+const NOT_KEPT: HeaderValue = HeaderValue::from_static("no-store");
 
 pub(super) async fn health() -> &'static str {
     "ok\n"

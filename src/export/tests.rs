@@ -292,6 +292,29 @@ async fn purge_leaves_stored_answers_behind() {
 }
 
 #[tokio::test]
+async fn the_ledger_tells_what_was_billed_and_saved() {
+    let bench = bench();
+    bench.query("SELECT 'types'", &[]).await;
+    bench.query("SELECT 'types'", &[]).await;
+    let lines = bench.get("/api/v1/ledger?by=day,principal&format=ndjson&source=only&from=2024-01-01").await;
+    assert_eq!(lines.header("cache-control"), Some("no-store"));
+    let row: Value = serde_json::from_slice(&lines.body).unwrap();
+    let row = ["day", "principal", "jobs", "bytes_billed", "answers", "bytes_saved"].map(|name| row[name].to_string());
+    assert_eq!(row.map(|cell| cell.replace('"', "")), ["2024-01-01", "anonymous", "1", "10485760", "2", "10485760"]);
+    let by_source = bench.get("/api/v1/ledger").await.json();
+    assert_eq!((&by_source["columns"][0]["name"], &by_source["rows"][0][0]), (&json!("source"), &json!("only")));
+    assert_eq!(bench.get("/api/v1/ledger?to=2024-01-01").await.json()["rows"], json!([]));
+    let check = async |text: &str, expected: &str| {
+        let detail = bench.get(&format!("/api/v1/ledger?{text}")).await.problem(400, "invalid_query");
+        assert!(detail.contains(expected), "{text}: {detail}");
+    };
+    check("by=week", "by: \"week\" is none of source, board, panel, principal, day, cause").await;
+    check("from=someday", "from: ").await;
+    check("until=now", "unknown field until").await;
+    assert_eq!(bench.source.jobs(), 1);
+}
+
+#[tokio::test]
 async fn the_probes_tell_the_process_from_its_readiness() {
     let settings = ExportSettings::default();
     let stop = settings.stop.clone();

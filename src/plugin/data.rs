@@ -10,9 +10,11 @@ use grafana_plugin_sdk::pluginv2;
 use tonic_grafana::{Request, Response, Status};
 use weir_plan::{Error, Result};
 
+use super::caller::caller;
 use super::frames;
 use super::headers::Headers;
 use super::instances::Instances;
+use super::ledger::Asked;
 use super::model::{ANNOTATION, Envelope, Panel};
 use crate::engine::{Door, Engine};
 
@@ -28,7 +30,7 @@ impl pluginv2::data_server::Data for Data {
     ) -> Result<Response<pluginv2::QueryDataResponse>, Status> {
         let request = request.into_inner();
         let engine = self.0.engine(&request).await;
-        let headers = Headers::read(&request.headers);
+        let headers = Headers::read(&request.headers).or_user(caller(&request).user);
         let responses = request.queries.iter().map(|query| async {
             let outcome = match &engine {
                 Ok(engine) => guarded(engine, query, &headers).await,
@@ -53,6 +55,9 @@ async fn answer(engine: &Arc<Engine>, query: &pluginv2::DataQuery, headers: &Hea
         is_annotation: query.ref_id == ANNOTATION,
         ..Envelope::new(range, query.interval_ms, query.max_data_points)?
     };
+    if let Some(Asked { by, shape }) = Asked::read(&query.json)? {
+        return frames::frames(engine, &engine.ledger(envelope.range, &by)?, &shape, &query.ref_id);
+    }
     let panels = Panel::decode(&query.json, envelope, headers)?.with_shifts()?;
     let answers = try_join_all(panels.iter().map(|panel| engine.answer(&panel.query, Door::Grafana))).await?;
     let mut frames = Vec::with_capacity(answers.len());
@@ -127,6 +132,26 @@ mod tests {
         check(backwards, 400, "after its end").await;
         let broken = pluginv2::DataQuery { json: b"{".to_vec(), ..query("H", &json!({})) };
         check(broken, 400, "query H: the query is not JSON").await;
+    }
+
+    #[tokio::test]
+    async fn the_ledger_is_a_query_that_runs_no_job() {
+        let source = Arc::new(Known::default().with("SELECT 1", every_type()).source());
+        let engine = engine_over(Arc::clone(&source));
+        guarded(&engine, &query("A", &json!({"rawSql": "SELECT 1", "format": 1})), &Headers::default()).await.unwrap();
+        let mut ledger = query("B", &json!({"queryType": "ledger"}));
+        ledger.time_range =
+            Some(pluginv2::TimeRange { from_epoch_ms: 1_704_067_200_000, to_epoch_ms: 1_704_240_000_000 });
+        let response = respond(&engine, &ledger).await;
+        assert_eq!((response.status, response.error.as_str()), (200, ""));
+        let rows = FileReader::try_new(Cursor::new(response.frames[0].clone()), None).unwrap().next().unwrap().unwrap();
+        let shown = |column: &str| array_value_to_string(rows.column_by_name(column).unwrap(), 0).unwrap();
+        assert_eq!(["day", "jobs", "answers"].map(shown), ["2024-01-02T00:00:00Z", "1", "1"].map(str::to_owned));
+        ledger.json = json!({"queryType": "ledger", "by": "cause"}).to_string().into_bytes();
+        let response = respond(&engine, &ledger).await;
+        let rows = FileReader::try_new(Cursor::new(response.frames[0].clone()), None).unwrap().next().unwrap().unwrap();
+        assert_eq!(array_value_to_string(rows.column(0), 0).unwrap(), "answer");
+        assert_eq!(source.jobs(), 1);
     }
 
     #[tokio::test]

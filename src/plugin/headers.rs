@@ -12,6 +12,8 @@ pub(super) struct Headers {
     cache_skip: bool,
     /// `FromAlert`: an alert rule is evaluated.
     alert: bool,
+    /// The signed-in user, where there is one.
+    pub(super) principal: Option<String>,
     /// Labels for the jobs of the request.
     pub(super) labels: BTreeMap<String, String>,
 }
@@ -41,6 +43,7 @@ impl Headers {
             match name {
                 "x-cache-skip" => read.cache_skip = is_true(value),
                 "fromalert" => read.alert = is_true(value),
+                "x-grafana-user" => read.principal = Some(value.trim().to_owned()).filter(|user| !user.is_empty()),
                 _ => {
                     let label = LABELS.iter().find(|(header, _)| *header == name).map(|(_, label)| *label);
                     if let Some((label, value)) = label.zip(label_value(value)) {
@@ -50,6 +53,12 @@ impl Headers {
             }
         }
         read
+    }
+
+    /// The same, for the user whom the request's context names, which Grafana itself says.
+    pub(super) fn or_user(mut self, user: Option<String>) -> Self {
+        self.principal = user.or(self.principal);
+        self
     }
 
     /// Takes from what a query may do with the cache what these headers forbid.
@@ -102,6 +111,17 @@ mod tests {
         check("X-Datasource-Uid", " ", &[]);
         check("Authorization", "Bearer secret", &[]);
         check("Cookie", "secret", &[]);
+    }
+
+    #[test]
+    fn the_user_is_the_contexts_or_the_headers() {
+        let user =
+            |pairs: &[(&str, &str)], user: Option<&str>| headers(pairs).or_user(user.map(str::to_owned)).principal;
+        assert_eq!(user(&[], None), None);
+        assert_eq!(user(&[], Some("ada")).as_deref(), Some("ada"));
+        assert_eq!(user(&[("http_X-Grafana-User", "grace")], Some("ada")).as_deref(), Some("ada"));
+        assert_eq!(user(&[("http_X-Grafana-User", "grace")], None).as_deref(), Some("grace"));
+        assert_eq!(user(&[("X-Grafana-User", " ")], None), None);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use weir_plan::{Cost, Error, Result};
 
 use super::model::Format;
-use crate::engine::{Answer, Status};
+use crate::engine::{Answer, OVER_BUDGET, Status};
 
 /// The metadata of a frame's schema.
 ///
@@ -71,7 +71,11 @@ fn meta(answer: &Answer, format: Format) -> Value {
         stat("Age", "s", provenance.age_s),
     ]);
     if provenance.status == Status::Stale {
-        let text = format!("These data are {} old; newer ones are on their way.", age(provenance.age_s));
+        let age = age(provenance.age_s);
+        let text = match provenance.reason {
+            OVER_BUDGET => format!("The budget of today is used up until midnight UTC; these data are {age} old."),
+            _ => format!("These data are {age} old; newer ones are on their way."),
+        };
         meta["notices"] = json!([{"severity": "info", "text": text}]);
     }
     meta
@@ -149,5 +153,8 @@ mod tests {
         let meta = meta(&answer, Format::Table);
         assert_eq!(meta["notices"][0]["text"], "These data are 5 min old; newer ones are on their way.");
         assert_eq!(meta["type"], "table");
+        answer.provenance.reason = OVER_BUDGET;
+        let text = "The budget of today is used up until midnight UTC; these data are 5 min old.";
+        assert_eq!(super::meta(&answer, Format::Table)["notices"][0]["text"], text);
     }
 }

@@ -133,20 +133,8 @@ impl Panel {
             Ok(_) => return Err(Error::invalid("the query is not a JSON object")),
             Err(error) => return Err(Error::invalid(format!("the query is not JSON: {error}"))),
         };
-        let keys = Keys::new(&object, "");
-        let shape = Shape {
-            format: match format(keys.value("format"))? {
-                // Text is what events are about, and would be labels.
-                Format::TimeSeries | Format::Multi if envelope.is_annotation => Format::Table,
-                format => format,
-            },
-            fill: fill(keys.value("fillMode"))?,
-            metric_names_series: target::dialect(&object) == Dialect::Doitintl,
-            comma_lists: comma_lists(keys)?,
-            annotation: envelope.is_annotation,
-            shift: None,
-        };
-        Ok(Self { query: query(&object, envelope, headers)?, shape })
+        let shape = shape(&object, envelope.is_annotation)?;
+        Ok(Self { shape, query: query(&object, envelope, headers)? })
     }
 
     /// The panel, and for each `$__timeShifting` of a doitintl target the same over an earlier range,
@@ -170,6 +158,26 @@ impl Panel {
         }
         Ok(panels)
     }
+}
+
+/// The form that a query's JSON asks for.
+///
+/// # Errors
+/// `InvalidQuery` naming the key.
+pub(super) fn shape(object: &Map<String, Value>, is_annotation: bool) -> Result<Shape> {
+    let keys = Keys::new(object, "");
+    Ok(Shape {
+        format: match format(keys.value("format"))? {
+            // Text is what events are about, and would be labels.
+            Format::TimeSeries | Format::Multi if is_annotation => Format::Table,
+            format => format,
+        },
+        fill: fill(keys.value("fillMode"))?,
+        metric_names_series: target::dialect(object) == Dialect::Doitintl,
+        comma_lists: comma_lists(keys)?,
+        annotation: is_annotation,
+        shift: None,
+    })
 }
 
 /// The question of a query's JSON, whatever form its answer is to take.
@@ -204,6 +212,7 @@ pub(super) fn query(object: &Map<String, Value>, envelope: Envelope, headers: &H
     };
     query.location = location.map(str::to_owned);
     query.labels.clone_from(&headers.labels);
+    query.principal.clone_from(&headers.principal);
     query.cache = cache(keys)?;
     headers.restrict(&mut query.cache);
     Ok(query)

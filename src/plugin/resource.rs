@@ -2,8 +2,8 @@
 //!
 //! `POST query` and `POST explain` take one query (`rawSql` or `sql`, `from`, `to`, `step`, `params`
 //! …) or Grafana's own `{"queries": […], "from", "to"}`, whose answers come by refId; `POST purge`
-//! leaves every stored answer of the data source behind, for editors and admins. The routes of the
-//! official editor are in [`super::editor`]. Errors are `{error, message, code}`.
+//! leaves every stored answer of the data source behind, for editors and admins; `ledger` says what it
+//! billed and saved (`by`, `from`, `to`). The routes of the official editor are in [`super::editor`]. Errors are `{error, message, code}`.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -17,9 +17,11 @@ use serde_json::{Map, Value, json};
 use tonic_grafana::{Request, Response, Status};
 use weir_plan::{Error, Extent, Kind, Query, Result, Timestamp};
 
+use super::caller::caller;
 use super::editor::{self, Ask, Editor};
 use super::headers::Headers;
 use super::instances::{Instances, data_source};
+use super::ledger;
 use super::model::{self, Envelope};
 use crate::batches::json;
 use crate::engine::{Answer, Door, Engine};
@@ -51,12 +53,17 @@ enum Verb {
 enum Route {
     Queries(Verb),
     Purge,
+    Ledger,
     Editor(Ask),
 }
 
 /// The routes of our own by path.
-const OWN: [(&str, Route); 3] =
-    [("query", Route::Queries(Verb::Query)), ("explain", Route::Queries(Verb::Explain)), ("purge", Route::Purge)];
+const OWN: [(&str, Route); 4] = [
+    ("query", Route::Queries(Verb::Query)),
+    ("explain", Route::Queries(Verb::Explain)),
+    ("purge", Route::Purge),
+    ("ledger", Route::Ledger),
+];
 
 fn routes() -> impl Iterator<Item = (&'static str, Route)> {
     OWN.into_iter().chain(editor::ROUTES.into_iter().map(|(path, ask)| (path, Route::Editor(ask))))
@@ -67,7 +74,7 @@ impl Route {
     fn methods(self) -> &'static [&'static str] {
         match self {
             Self::Queries(_) | Self::Purge => &["POST"],
-            Self::Editor(_) => &["POST", "GET"],
+            Self::Ledger | Self::Editor(_) => &["POST", "GET"],
         }
     }
 }
@@ -94,12 +101,18 @@ impl Resource {
         let context = request.plugin_context.as_ref();
         let engine = self.0.engine(request).await?;
         let now = self.0.app().clock().now();
-        let headers = Headers::read(&first_values(&request.headers));
+        let headers = Headers::read(&first_values(&request.headers)).or_user(caller(request).user);
         match route {
             Route::Queries(verb) => each(&engine, verb, &request.body, &headers, now).await,
             Route::Purge => {
                 may_purge(context)?;
                 Ok(json!({"generation": engine.purge()?}).to_string().into_bytes())
+            }
+            Route::Ledger => {
+                let arguments = editor::arguments(&request.body, &request.url)?;
+                let mut out = Vec::new();
+                write_answer(&engine.ledger(ledger::range(&arguments, now)?, &ledger::by(&arguments)?)?, &mut out)?;
+                Ok(out)
             }
             Route::Editor(ask) => {
                 let settings = data_source(context).map_or(&[][..], |(_, source)| &source.json_data);
@@ -342,11 +355,12 @@ mod tests {
         };
         let (code, body) = call("/nothing", "GET").await;
         assert_eq!((code, &body["code"]), (404, &json!(404)));
-        assert!(body["message"].as_str().unwrap().contains("query, explain, purge, defaultProjects"));
+        assert!(body["message"].as_str().unwrap().contains("query, explain, purge, ledger, defaultProjects"));
         let (code, body) = call("query", "GET").await;
         assert_eq!((code, &body["message"]), (405, &json!("resource query takes POST, not GET")));
         assert_eq!(call("tables", "PUT").await.0, 405);
         assert_eq!(call("tables", "GET").await.0, 400, "no data source");
+        assert_eq!(call("ledger", "GET").await.0, 400, "no data source");
         assert_eq!(call("query", "POST").await.0, 400, "no data source");
     }
 }

@@ -11,6 +11,7 @@ use crate::batches::Batches;
 use crate::cache::StoreSettings;
 use crate::clock::ManualClock;
 use crate::engine::{Answer, Engine, EngineSettings, Provenance, Status};
+use crate::ledger::Savings;
 use crate::source::Source;
 use crate::source::scripted::Scripted;
 
@@ -34,6 +35,7 @@ pub(super) fn answer(batches: Batches) -> Answer {
             cost: Price::default().of(0),
             bytes_saved: 0,
             cost_saved: Price::default().of(0),
+            savings: Savings::default(),
             slot_ms: 0,
             derived: false,
             job_ids: vec!["job".into()],

@@ -13,7 +13,8 @@ use serde_json::{Map, Value};
 use weir_plan::{Error, Price, Result, SourceDescriptor};
 
 use super::keys::Keys;
-use crate::config::{BigQueryConfig, Login, Secret, parse_deadline};
+use crate::config::{BigQueryConfig, Login, Secret, parse_bytes, parse_deadline};
+use crate::ledger::{Budget, Share};
 use crate::source::Priority;
 
 /// `BigQuery`'s own endpoint, which needs no mention.
@@ -49,6 +50,12 @@ pub(super) fn big_query(json: &[u8], secure: &HashMap<String, String>) -> Result
         storage_read_above_rows: reads_storage.then_some(BigQueryConfig::STORAGE_READ_ABOVE_ROWS),
         job_timeout: None,
         price: price(keys.value("pricePerTiB"))?,
+        budget: Budget {
+            daily_bytes: bytes(keys, "dailyBytes")?,
+            daily_bytes_per_principal: bytes(keys, "dailyBytesPerPrincipal")?,
+            audit_share: share(keys)?,
+            audit_daily_bytes: bytes(keys, "auditDailyBytes")?,
+        },
         deadline: deadline(keys)?,
         allowed_datasets: allowed_datasets(keys)?,
         descriptors: descriptors(keys.value("descriptors"))?,
@@ -78,6 +85,29 @@ fn deadline(keys: Keys<'_>) -> Result<Option<Duration>> {
         return Ok(None);
     }
     parse_deadline(text).map(Some).map_err(|error| error.context("jsonData.queryTimeout"))
+}
+
+/// A number of bytes, or a text such as `1TiB`; zero and nothing are no limit.
+fn bytes(keys: Keys<'_>, key: &str) -> Result<Option<u64>> {
+    let bytes = match keys.value(key) {
+        Some(Value::String(text)) if !text.trim().is_empty() => {
+            Some(parse_bytes(text).map_err(|error| error.context(format_args!("jsonData.{key}")))?)
+        }
+        _ => keys.natural(key)?,
+    };
+    Ok(bytes.filter(|bytes| *bytes > 0))
+}
+
+/// A number from 0 to 1, also as a text.
+fn share(keys: Keys<'_>) -> Result<Share> {
+    const KEY: &str = "auditShare";
+    let share = match keys.value(KEY) {
+        None => return Ok(Share::default()),
+        Some(Value::String(text)) if text.trim().is_empty() => return Ok(Share::default()),
+        Some(Value::String(text)) => text.trim().parse().unwrap_or(f64::NAN),
+        Some(other) => other.as_f64().unwrap_or(f64::NAN),
+    };
+    Share::new(share).map_err(|error| error.context(format_args!("jsonData.{KEY}")))
 }
 
 fn allowed_datasets(keys: Keys<'_>) -> Result<Option<Vec<String>>> {

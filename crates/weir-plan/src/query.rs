@@ -31,6 +31,8 @@ pub struct Query {
     pub location: Option<String>,
     /// Labels of the job, already in `BigQuery`'s form.
     pub labels: BTreeMap<String, String>,
+    /// Who asks, where that is known: whom the bill is put down to. No answer depends on it.
+    pub principal: Option<String>,
     /// Upper limit of billed bytes for a job of this query; the smaller of this and the source's holds.
     pub maximum_bytes_billed: Option<u64>,
     /// How the cache may be used.
@@ -58,6 +60,7 @@ impl Query {
             default_dataset: None,
             location: None,
             labels: BTreeMap::new(),
+            principal: None,
             maximum_bytes_billed: None,
             cache: CacheControl::default(),
             scope: Scope::default(),

@@ -16,26 +16,26 @@ use crate::engine::{Answer, Door, EngineSettings, Status};
 use crate::source::embedded::{Embedded, TableSpec};
 use crate::source::{PartitionUnit, Partitioning, Source};
 
-const BUCKETS: &str = "SELECT $__timeGroup(ts, $__interval) AS time, branch, COUNT(DISTINCT n) AS c, AVG(n) AS a, SUM(n) AS s \
+pub(in crate::engine) const BUCKETS: &str = "SELECT $__timeGroup(ts, $__interval) AS time, branch, COUNT(DISTINCT n) AS c, AVG(n) AS a, SUM(n) AS s \
     FROM `p.d.t` WHERE $__timeFilter(ts) GROUP BY 1, 2 ORDER BY 1, 2";
-const ROWS: &str = "SELECT ts, branch, n FROM `p.d.t` WHERE $__timeFilter(ts) ORDER BY ts DESC";
+pub(in crate::engine) const ROWS: &str = "SELECT ts, branch, n FROM `p.d.t` WHERE $__timeFilter(ts) ORDER BY ts DESC";
 
-struct Place {
-    source: Arc<Embedded>,
-    clock: Arc<ManualClock>,
-    engine: Arc<Engine>,
+pub(in crate::engine) struct Place {
+    pub(in crate::engine) source: Arc<Embedded>,
+    pub(in crate::engine) clock: Arc<ManualClock>,
+    pub(in crate::engine) engine: Arc<Engine>,
 }
 
-fn at(text: &str) -> Timestamp {
+pub(in crate::engine) fn at(text: &str) -> Timestamp {
     Timestamp::parse(text, Timestamp::MIN).unwrap()
 }
 
-fn table() -> TableId {
+pub(in crate::engine) fn table() -> TableId {
     TableId::new("p", "d", "t")
 }
 
 /// Rows every 7 minutes from `from` to `to`, numbered from `first`.
-fn rows(from: Timestamp, to: Timestamp, first: i64) -> RecordBatch {
+pub(in crate::engine) fn rows(from: Timestamp, to: Timestamp, first: i64) -> RecordBatch {
     let times: Vec<i64> = (from.micros()..to.micros()).step_by(7 * 60_000_000).collect();
     let count = i64::try_from(times.len()).unwrap();
     let branches: StringArray =
@@ -50,7 +50,12 @@ fn rows(from: Timestamp, to: Timestamp, first: i64) -> RecordBatch {
 
 impl Place {
     /// Three weeks up to noon of 2024-01-21, which have been there for ten minutes.
-    fn new() -> Self {
+    pub(in crate::engine) fn new() -> Self {
+        Self::with(EngineSettings::default())
+    }
+
+    /// The same, for an engine that is set otherwise.
+    pub(in crate::engine) fn with(settings: EngineSettings) -> Self {
         let now = at("2024-01-21T12:00:00Z");
         let clock = Arc::new(ManualClock::new(now.minus(Duration::from_mins(10))));
         let source = Arc::new(Embedded::new("p", Arc::clone(&clock) as Arc<dyn Clock>));
@@ -60,18 +65,18 @@ impl Place {
         source.append(&table(), &all).unwrap();
         clock.set(now);
         let mut app = App::new(StoreSettings::of(64 << 20), Arc::clone(&clock) as Arc<dyn Clock>, App::GRACE);
-        let engine = app.add_source("only", Arc::clone(&source) as Arc<dyn Source>, EngineSettings::default());
+        let engine = app.add_source("only", Arc::clone(&source) as Arc<dyn Source>, settings);
         Self { source, clock, engine }
     }
 
     /// Lets time pass, with rows up to the new moment.
-    fn advance(&self, by: Duration) {
+    pub(in crate::engine) fn advance(&self, by: Duration) {
         let now = self.clock.now();
         self.clock.set(now.plus(by));
         self.source.append(&table(), &rows(now, self.clock.now(), 0)).unwrap();
     }
 
-    async fn ask(&self, query: &Query) -> Answer {
+    pub(in crate::engine) async fn ask(&self, query: &Query) -> Answer {
         self.engine.answer(query, Door::Export).await.unwrap()
     }
 
@@ -94,14 +99,14 @@ impl Place {
     }
 }
 
-fn query(sql: &str, from: Timestamp, to: Timestamp, step: &str) -> Query {
+pub(in crate::engine) fn query(sql: &str, from: Timestamp, to: Timestamp, step: &str) -> Query {
     let mut query = Query::new(sql);
     query.range = Some(Extent::new(from, to).unwrap());
     query.step = Some(step.parse().unwrap());
     query
 }
 
-fn days_before(now: Timestamp, days: u64) -> Timestamp {
+pub(in crate::engine) fn days_before(now: Timestamp, days: u64) -> Timestamp {
     now.floor(DAY).minus(Duration::from_hours(24 * days))
 }
 
@@ -255,7 +260,7 @@ async fn segments_that_landed_meanwhile_are_not_fetched_again() {
     place.ask(&asked).await;
     let plan = place.engine.plan(&asked, Asking::Jobs, now).await.unwrap();
     let before = place.source.bill().jobs;
-    let fetch = Arc::clone(&place.engine).fetch_parts(asked, plan.assembly.unwrap(), plan.segments);
+    let fetch = Arc::clone(&place.engine).fetch_parts(asked, plan.assembly.unwrap(), plan.segments, Errand::Answer);
     assert_eq!((fetch.await.unwrap().len(), place.source.bill().jobs - before), (2, 0));
 }
 

@@ -40,6 +40,10 @@ fn the_official_keys_are_read() {
         "restrictToAccessibleDatasets": true,
         "additionalAllowedDatasets": "bigquery-public-data.samples, sales,",
         "queryTimeout": 120,
+        "dailyBytes": "1TiB",
+        "dailyBytesPerPrincipal": 1000,
+        "auditShare": 0.5,
+        "auditDailyBytes": "2GiB",
         "sendUsageData": true,
     });
     let config = read(&json, &[("privateKey", PEM)]).unwrap();
@@ -62,6 +66,12 @@ fn the_official_keys_are_read() {
         allowed_datasets: Some(vec!["bigquery-public-data.samples".into(), "sales".into()]),
         price: Price::default(),
         descriptors: vec![],
+        budget: Budget {
+            daily_bytes: Some(1 << 40),
+            daily_bytes_per_principal: Some(1000),
+            audit_share: Share::new(0.5).unwrap(),
+            audit_daily_bytes: Some(2 << 30),
+        },
     };
     assert_eq!(config, expected);
 }
@@ -128,6 +138,8 @@ fn errors_say_which_key_is_at_fault() {
     check(json!({"authenticationType": "forwardOAuthIdentity"}), "lack jsonData.defaultProject");
     check(json!({"authenticationType": "workloadIdentityFederation"}), "lack jsonData.privateKeyPath");
     check(with(jwt(), "MaxBytesBilled", json!("lots")), "jsonData.MaxBytesBilled");
+    check(with(jwt(), "dailyBytes", json!("lots")), "jsonData.dailyBytes: \"lots\" is not a number of bytes");
+    check(with(jwt(), "auditShare", json!("half")), "jsonData.auditShare: NaN is not a share");
     check(with(jwt(), "queryPriority", json!("high")), "jsonData.queryPriority");
     check(with(jwt(), "pricePerTiB", json!(-1)), "jsonData.pricePerTiB: -1 is not a price");
     check(with(jwt(), "clientEmail", json!(7)), "jsonData.clientEmail is a number");

@@ -1,0 +1,120 @@
+//! Jobs within a day's budget: what each is likely to bill, and what is served when none may start.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use weir_plan::extent::DAY;
+use weir_plan::{Error, Extent, Key, Plan, Query, Result, Segment, Timestamp};
+
+use super::{Answer, Engine, Piece, Status};
+use crate::ledger::{Booking, Budget, Errand};
+
+/// The reason of an answer that a budget kept from being fetched.
+pub(crate) const OVER_BUDGET: &str = "over_budget";
+
+/// How long estimates and answers are remembered: a budget renews before.
+const LIFETIME: Duration = Duration::from_hours(24);
+
+/// A range that slides with the clock is the same question as before if it slid by as much as time
+/// went by, give or take the longest slot to which ranges are floored.
+const SLACK: Duration = Duration::from_mins(5);
+
+/// How a question was last answered.
+struct Earlier {
+    plan: Plan,
+    range: Option<Extent>,
+    at: Timestamp,
+}
+
+impl Engine {
+    /// Opens the ledger's entry of a job.
+    ///
+    /// # Errors
+    /// `TooExpensive` naming the budget that the job would break.
+    pub(super) fn book(&self, query: &Query, segment: &Segment, errand: Errand, now: Timestamp) -> Result<Booking> {
+        let estimate = self.shared.store.note::<u64>(&self.estimate_key(query, segment));
+        let estimate = estimate.map_or(0, |(bytes, _)| *bytes);
+        let booking = self.shared.ledger.open(self.account(query), errand, estimate, &self.settings.budget, now);
+        booking.map_err(Error::from)
+    }
+
+    /// Remembers what a job billed, or would bill, for the next one of its text and length.
+    pub(super) fn learn(&self, query: &Query, segment: &Segment, bytes_billed: u64, now: Timestamp) {
+        let key = self.estimate_key(query, segment);
+        self.shared.store.keep_note(key, Arc::new(bytes_billed), size_of::<u64>(), now, LIFETIME);
+    }
+
+    fn estimate_key(&self, query: &Query, segment: &Segment) -> Key {
+        let days = segment.extent.map(|extent| extent.micros() / DAY);
+        let template = (&query.sql, &query.default_dataset, &query.parameters, &query.location);
+        Key::new(format!("estimate {} {days:?} {template:?}", self.identity))
+    }
+
+    /// Whether a budget allows that a stale segment is refreshed.
+    pub(super) fn affords(&self, query: &Query, segment: &Segment, now: Timestamp) -> bool {
+        self.book(query, segment, Errand::Refresh, now).map(Booking::not_ours).is_ok()
+    }
+
+    /// Whether a stale piece of an answer is not refreshed for its budget's sake.
+    pub(super) fn is_held_back(&self, query: &Query, plan: &Plan, pieces: &[Piece], now: Timestamp) -> bool {
+        let is_held_back = |(segment, piece): (&Segment, &Piece)| {
+            piece.status == Status::Stale
+                && !self.shared.flights.runs(&segment.key)
+                && !self.affords(query, segment, now)
+        };
+        self.has_budget() && plan.segments.iter().zip(pieces).any(is_held_back)
+    }
+
+    /// Whether answers are kept for when a budget is used up.
+    pub(super) fn has_budget(&self) -> bool {
+        let Budget { daily_bytes, daily_bytes_per_principal, .. } = self.settings.budget;
+        daily_bytes.or(daily_bytes_per_principal).is_some()
+    }
+
+    /// Remembers how a question was answered.
+    pub(super) fn keep_plan(&self, query: &Query, plan: &Plan, now: Timestamp) {
+        if !self.has_budget() {
+            return;
+        }
+        let bytes = plan.segments.iter().map(|segment| segment.sql.len() + segment.key.preimage().len()).sum();
+        let earlier = Earlier { plan: plan.clone(), range: query.range, at: now };
+        self.shared.store.keep_note(self.question_key(query), Arc::new(earlier), bytes, now, LIFETIME);
+    }
+
+    /// The last answer to the same question, however old; never for callers who take none that is stale.
+    pub(super) fn earlier(&self, query: &Query, now: Timestamp) -> Option<Result<Answer>> {
+        if query.cache.max_stale == Some(Duration::ZERO) {
+            return None;
+        }
+        let (earlier, _) = self.shared.store.note::<Earlier>(&self.question_key(query))?;
+        let Earlier { plan, range, at } = &*earlier;
+        if !is_same(*range, query.range, now.since(*at)) {
+            return None;
+        }
+        let pieces: Option<Vec<Piece>> = plan.segments.iter().map(|segment| self.past(query, segment, now)).collect();
+        let plan = Plan { reason: OVER_BUDGET, ..plan.clone() };
+        Some(self.finished(query, &plan, &pieces?, now))
+    }
+
+    fn past(&self, query: &Query, segment: &Segment, now: Timestamp) -> Option<Piece> {
+        let stored = self.shared.store.segment(&segment.key)?;
+        let oldest = query.cache.max_stale.map(|max_stale| segment.freshness.fresh_for + max_stale);
+        let is_taken = oldest.is_none_or(|oldest| now.since(stored.fetched_at) < oldest);
+        is_taken.then_some(Piece::of(stored, Status::Stale))
+    }
+
+    fn question_key(&self, query: &Query) -> Key {
+        let length = query.range.map(Extent::micros);
+        let generation = self.shared.store.generation(&self.identity);
+        let scopes = (&self.settings.scope, &query.scope, &query.location, generation);
+        let text = (&query.sql, &query.default_dataset, &query.parameters, &query.step, &query.target);
+        Key::new(format!("question {} {length:?} {scopes:?} {:?} {text:?}", self.identity, query.cache.mode))
+    }
+}
+
+fn is_same(before: Option<Extent>, now: Option<Extent>, passed: Duration) -> bool {
+    match (before.map(Extent::end), now.map(Extent::end)) {
+        (Some(before), Some(now)) => before == now || now.since(before).abs_diff(passed) <= SLACK,
+        (before, now) => before == now,
+    }
+}
