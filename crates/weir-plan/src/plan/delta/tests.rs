@@ -185,6 +185,17 @@ fn what_cannot_be_cut_says_why() {
         "aggregate_without_bucket",
     );
     check(DAILY, "1969-01-01", "1970-02-01", "5m", "before_epoch");
+    check(ROWS, "1969-12-31", "1970-02-01", "5m", "step_splits_column");
     check(DAILY, "2020-01-01", "2024-01-01", "5m", "many_segments");
     check(DAILY, "2024-01-01", "2024-01-01", "5m", "empty_range");
+}
+
+#[test]
+fn raw_rows_are_cut_from_the_epoch_on_and_two_years_of_days_are_not_too_many() {
+    let count = |sql: &str, from: &str, to: &str| {
+        planned(&query(sql, from, to, "1d"), Some(NOW), NOW).map(|plan| plan.segments.len())
+    };
+    assert_eq!(count(ROWS, "1970-01-01", "1970-01-03"), Ok(2));
+    assert_eq!(count(DAILY, "2022-01-01", "2024-01-21"), Ok(750));
+    assert_eq!(count(DAILY, "2022-01-01", "2024-01-22"), Err("many_segments"));
 }
