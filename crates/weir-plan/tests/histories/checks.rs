@@ -66,7 +66,7 @@ fn old_enough(world: &World<'_>, piece: &Piece, asked: &Asked, now: Timestamp) {
     assert!(fresh || !is_alert, "an alert got a stale answer: {piece:?}");
     let closed = piece.segment.extent.unwrap().end().plus(DEFAULT_LAG);
     match state {
-        State::Open => assert!(age < piece.segment.freshness.stale_until, "{piece:?}"),
+        State::Open => assert!(age <= piece.segment.freshness.stale_until, "{piece:?}"),
         State::Pending => assert!(age <= Duration::from_mins(5), "{piece:?}"),
         State::Live => {
             let check = closed.plus(Duration::from_hours(1));

@@ -141,6 +141,16 @@ fn an_alert_takes_nothing_stale() {
 }
 
 #[test]
+fn a_caller_takes_what_is_stale_for_no_longer_than_it_says() {
+    let mut asked = query(DAILY, "2024-01-10", "2024-01-11", "5m");
+    asked.cache.max_stale = Some(Duration::from_mins(1));
+    let plan = planned(&asked, Some(NOW), NOW).unwrap();
+    let judged = |fetched: &str| plan.segments[0].judge(at(fetched), false, at(NOW));
+    assert_eq!(judged("2024-01-10T11:57:46Z"), Verdict::Stale);
+    assert_eq!(judged("2024-01-10T11:57:45Z"), Verdict::Expired);
+}
+
+#[test]
 fn raw_rows_are_cropped_to_the_asked_range() {
     let plan = planned(&query(ROWS, "2024-01-08T06:02:00Z", "2024-01-09T12:00:00Z", "5m"), Some(NOW), NOW).unwrap();
     assert_eq!(extents(&plan), [extent("2024-01-08", "2024-01-09"), extent("2024-01-09", "2024-01-10")]);
@@ -158,6 +168,17 @@ fn neighbours_are_one_job_with_a_name_of_its_own() {
     assert_eq!(job.extent, Some(extent("2024-01-08", "2024-01-10")));
     assert!(job.sql.contains("ts >= TIMESTAMP '2024-01-08T00:00:00Z' AND ts < TIMESTAMP '2024-01-10T00:00:00Z'"));
     assert!(segments.iter().all(|segment| segment.key != job.key));
+    assert_eq!(sql(plan.assembly.as_ref().unwrap(), &plan.segments).unwrap(), job.sql, "a table by its name");
+}
+
+#[test]
+fn a_job_lives_for_the_shortest_slot_of_its_parts() {
+    let asked = query(DAILY, "2024-01-09", "2024-01-11", "5m");
+    let plan = planned(&asked, Some("2024-01-09"), NOW).unwrap();
+    let segments: Vec<_> = plan.segments.iter().collect();
+    let job = joined(plan.assembly.as_ref().unwrap(), &segments).unwrap();
+    let seconds = |segment: &Segment| segment.freshness.fresh_for.as_secs();
+    assert_eq!([segments[0], segments[1], &job].map(seconds), [900, 75, 75]);
 }
 
 #[test]
@@ -185,6 +206,26 @@ fn what_cannot_be_cut_says_why() {
         "aggregate_without_bucket",
     );
     check(DAILY, "1969-01-01", "1970-02-01", "5m", "before_epoch");
+    check(ROWS, "1969-12-31", "1970-02-01", "5m", "step_splits_column");
     check(DAILY, "2020-01-01", "2024-01-01", "5m", "many_segments");
     check(DAILY, "2024-01-01", "2024-01-01", "5m", "empty_range");
+}
+
+#[test]
+fn raw_rows_are_cut_from_the_epoch_on_and_two_years_of_days_are_not_too_many() {
+    let count = |sql: &str, from: &str, to: &str| {
+        planned(&query(sql, from, to, "1d"), Some(NOW), NOW).map(|plan| plan.segments.len())
+    };
+    assert_eq!(count(ROWS, "1970-01-01", "1970-01-03"), Ok(2));
+    assert_eq!(count(DAILY, "2022-01-01", "2024-01-21"), Ok(750));
+    assert_eq!(count(DAILY, "2022-01-01", "2024-01-22"), Err("many_segments"));
+}
+
+#[test]
+fn a_text_that_says_something_else_than_its_analysis_is_no_template() {
+    let descriptors: Descriptors = [table()].into_iter().collect();
+    let analysis = analyse(DAILY, &Catalog { descriptors: &descriptors, project: Some("p"), dataset: None });
+    let made = |sql: &str| Template::new(sql, &Query::new(sql).target, &analysis, table(), None).map(drop);
+    assert_eq!(made(DAILY), Ok(()));
+    assert_eq!(made(&DAILY.replace("$__timeFilter(ts)", "$__timeFilter(created)")), Err("expansion_differs"));
 }
