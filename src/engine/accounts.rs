@@ -96,6 +96,7 @@ impl Engine {
                 bytes_saved: 0,
                 cost_saved: price.of(0),
                 savings: Savings::default(),
+                derived: false,
                 slot_ms: 0,
                 job_ids: vec![],
             },

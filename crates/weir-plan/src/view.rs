@@ -68,7 +68,7 @@ impl View {
         Some(Self { branches: vec![branch], text })
     }
 
-    /// The text for rows with a time in `extent` as of `now`, whose date stands in it for CURRENT_DATE.
+    /// The text for rows with a time in `extent` as of `now`, whose date stands in it for `CURRENT_DATE`.
     pub fn text(&self, extent: Extent, sides: Sides, now: Timestamp) -> String {
         let reading = Reading { branches: &self.branches, extent, sides, now };
         let mut text = String::new();
@@ -143,7 +143,7 @@ impl Reading<'_> {
                 let bounds = pruning.bounds(times);
                 let (column, kind): (_, TimeType) = (&pruning.column, pruning.time_type);
                 let (start, end) = (kind.start(bounds), kind.end(bounds));
-                text.push_str(&format!(" WHERE `{column}` >= {start} AND `{column}` < {end}"));
+                text.extend([" WHERE `", column, "` >= ", &start, " AND `", column, "` < ", &end]);
             }
         }
         text.push(')');
@@ -185,9 +185,9 @@ impl<'t, F: Fn(&TableId) -> Option<&'t str>> Reader<'_, F> {
                 end = text.len() - rest.len();
             } else if sql::volatile_function(&parts.join(".")).is_some() || self.is_column(&parts) {
                 return None;
-            } else if let Some(found) = self.table(&parts, depth) {
+            } else if let Some(table) = self.table(&parts) {
                 pieces.push(Piece::Text(text[end..place.start].to_owned()));
-                pieces.extend(found?);
+                pieces.extend(self.read(&table, depth)?);
                 pieces.extend(alias(&parts, after).map(Piece::Text));
                 (end, count) = (place.end, count + 1);
             }
@@ -198,22 +198,28 @@ impl<'t, F: Fn(&TableId) -> Option<&'t str>> Reader<'_, F> {
 
     /// Whether a name is that of a column by the full name of its table.
     fn is_column(&self, parts: &[String]) -> bool {
-        (3..parts.len()).any(|length| self.table(&parts[..length], 0).is_some())
+        (3..parts.len()).any(|length| self.table(&parts[..length]).is_some())
     }
 
-    /// What a name stands for if it is that of a table: the inner `None` for one that cannot be read.
-    fn table(&self, parts: &[String], depth: usize) -> Option<Option<Vec<Piece>>> {
-        let id: TableId = parts.join(".").parse().ok()?;
-        if let Some(branch) = self.branches.iter().position(|branch| branch.table == id) {
-            return Some(Some(vec![Piece::Branch(branch)]));
+    /// The table or view that a name is of.
+    fn table(&self, parts: &[String]) -> Option<TableId> {
+        let id = parts.join(".").parse().ok()?;
+        (self.branch(&id).is_some() || (self.texts)(&id).is_some()).then_some(id)
+    }
+
+    fn branch(&self, id: &TableId) -> Option<usize> {
+        self.branches.iter().position(|branch| branch.table == *id)
+    }
+
+    /// What stands in the place of a table's name; `None` for a view that cannot be read.
+    fn read(&self, id: &TableId, depth: usize) -> Option<Vec<Piece>> {
+        if let Some(branch) = self.branch(id) {
+            return Some(vec![Piece::Branch(branch)]);
         }
-        (self.texts)(&id)?;
-        let view = depth.checked_sub(1).and_then(|depth| self.view(&id, depth));
-        Some(view.map(|mut pieces| {
-            pieces.insert(0, Piece::Text("(\n".to_owned()));
-            pieces.push(Piece::Text("\n)".to_owned()));
-            pieces
-        }))
+        let mut pieces = vec![Piece::Text("(\n".to_owned())];
+        pieces.extend(self.view(id, depth.checked_sub(1)?)?);
+        pieces.push(Piece::Text("\n)".to_owned()));
+        Some(pieces)
     }
 }
 
@@ -306,8 +312,8 @@ pub fn substituted(text: &str, names: &[Vec<String>], view: &str) -> Option<Stri
     let is_name = |path: &Path, name: &Vec<String>| {
         path.parts == *name || name.len() > 1 && path.parts.len() > name.len() && path.parts.starts_with(name)
     };
-    let mut named = paths(text).into_iter().filter(|path| names.iter().any(|name| is_name(path, name)));
-    let (Some(Path { parts, place }), None) = (named.next(), named.next()) else { return None };
+    let mut found = paths(text).into_iter().filter(|path| names.iter().any(|name| is_name(path, name)));
+    let (Some(Path { parts, place }), None) = (found.next(), found.next()) else { return None };
     if !names.contains(&parts) {
         return None;
     }
