@@ -35,7 +35,7 @@ impl Engine {
         };
         let missing = places(&Option::is_none);
         let stale = places(&|piece| piece.as_ref().is_some_and(|piece| piece.status == Status::Stale));
-        let live = self.live(segments, &pieces, now);
+        let live = live(segments, &pieces, now);
         if !missing.is_empty() {
             let wanted = self.worth_fetching(query, assembly, segments, &missing, &live).await;
             let fetched: Vec<Segment> = wanted.iter().map(|place| segments[*place].clone()).collect();
@@ -48,16 +48,6 @@ impl Engine {
             self.refresh_parts(query, assembly, segments, stale, live);
         }
         pieces.into_iter().map(|piece| piece.ok_or_else(|| Error::internal("a segment was lost"))).collect()
-    }
-
-    /// Which segments are stored, and may have got late rows since.
-    fn live(&self, segments: &[Segment], pieces: &[Option<Piece>], now: Timestamp) -> Vec<bool> {
-        let is_live = |(segment, piece): (&Segment, &Option<Piece>)| {
-            let state = segment.settling.map(|settling| settling.state);
-            let age = piece.as_ref().map(|piece| now.since(piece.stored.fetched_at));
-            state == Some(State::Live) && age.is_some_and(|age| age >= segment.freshness.fresh_for)
-        };
-        segments.iter().zip(pieces).map(is_live).collect()
     }
 
     /// Fetches stale segments behind their caller.
@@ -74,13 +64,11 @@ impl Engine {
         tokio::spawn(async move {
             let wanted = engine.worth_fetching(&query, &assembly, &segments, &stale, &live).await;
             let wanted: Vec<Segment> = wanted.into_iter().map(|place| segments[place].clone()).collect();
-            match tokio::time::timeout(LINGER, engine.fetch_all(&query, &assembly, &wanted, Errand::Refresh)).await {
-                Ok(landed) => {
-                    if let Some(error) = landed.into_iter().find_map(|landed| landed.result.err()) {
-                        tracing::warn!(?error, "a fetch that nobody waited for failed");
-                    }
-                }
-                Err(_) => tracing::warn!("a fetch that nobody waited for did not end in ten minutes"),
+            let fetch = engine.fetch_all(&query, &assembly, &wanted, Errand::Refresh);
+            let landed = tokio::time::timeout(LINGER, fetch).await.map_err(super::fetch::too_long);
+            let failed = |landed: Vec<Landed<_>>| landed.into_iter().find_map(|landed| landed.result.err());
+            if let Some(error) = landed.map_or_else(Some, failed) {
+                tracing::warn!(?error, "a fetch that nobody waited for failed");
             }
         });
     }
@@ -180,6 +168,16 @@ impl Engine {
         }
         .boxed()
     }
+}
+
+/// Which segments are stored, and may have got late rows since.
+fn live(segments: &[Segment], pieces: &[Option<Piece>], now: Timestamp) -> Vec<bool> {
+    let is_live = |(segment, piece): (&Segment, &Option<Piece>)| {
+        let state = segment.settling.map(|settling| settling.state);
+        let age = piece.as_ref().map(|piece| now.since(piece.stored.fetched_at));
+        state == Some(State::Live) && age.is_some_and(|age| age >= segment.freshness.fresh_for)
+    };
+    segments.iter().zip(pieces).map(is_live).collect()
 }
 
 /// A job's bill divided among its segments, so that the sum stays the same.

@@ -86,7 +86,7 @@ impl Engine {
             let error = match landed {
                 Ok(Landed { result: Ok(_), .. }) => return,
                 Ok(Landed { result: Err(error), .. }) => error,
-                Err(elapsed) => Error::new(Kind::Timeout, "no answer within ten minutes").with_source(elapsed),
+                Err(elapsed) => too_long(elapsed),
             };
             tracing::warn!(key = segment.key.short_hex(), ?error, "a fetch that nobody waited for failed");
         });
@@ -242,6 +242,11 @@ impl Engine {
             timeout: self.settings.job_timeout,
         }
     }
+}
+
+/// The error of a fetch that outlasted [`LINGER`].
+pub(super) fn too_long(elapsed: tokio::time::error::Elapsed) -> Error {
+    Error::new(Kind::Timeout, "no answer within ten minutes").with_source(elapsed)
 }
 
 /// Whether the same question would fail in the same way.

@@ -86,7 +86,7 @@ fn descriptors_are_an_array_or_its_text() {
         ..SourceDescriptor::new("p.d.t".parse().unwrap())
     };
     for value in [array.clone(), array.to_string().into()] {
-        assert_eq!(described(value).unwrap().descriptors, [expected.clone()]);
+        assert_eq!(described(value).unwrap().descriptors, std::slice::from_ref(&expected));
     }
     assert!(described(json!(" ")).unwrap().descriptors.is_empty());
     for (value, part) in [

@@ -97,7 +97,7 @@ fn migrated(folder: &Path, name: &str) -> String {
 
 /// The queries with SQL of a file: in JSON wherever they are, in YAML those of panels and rules.
 fn models(name: &str, text: &str) -> Vec<Map<String, Value>> {
-    if !name.ends_with(".yaml") {
+    if Path::new(name).extension().is_none_or(|end| end != "yaml") {
         // A number that only a browser reads, as infinity.
         return objects(&serde_json::from_str(&text.replace("1E400", "null")).unwrap());
     }
