@@ -1,6 +1,6 @@
 // Enrollment of one experiment: the panels of the board that Experimenter's users know, in their order.
 import { chosen, cumulative, flow, level, mismatch, searches, sum, total, view } from './monitoring.mjs';
-import { board, EXPERIMENTS, field, series, sql, stat, table, text, thresholds, variable } from './panels.mjs';
+import { board, EXPERIMENTS, field, labels, series, sql, stat, table, text, thresholds, variable } from './panels.mjs';
 
 const LIVE = 'Five-minute windows, a few minutes late; not de-duplicated for the last two days.';
 const DAILY = 'From the daily job: a day appears after it has ended.';
@@ -46,8 +46,8 @@ function both(title, note, inAll, byBranch, options) {
   return {
     height: 8,
     panels: [
-      series(`${title}: total`, note, sql(inAll, 0), options),
-      series(`${title}: by branch`, note, sql(byBranch, 0), options),
+      series(`${title}: total`, note, sql(inAll, 0), { ...options, name: 'all' }),
+      series(`${title}: by branch`, note, sql(byBranch, 0), { ...options, name: labels('branch') }),
     ],
   };
 }
@@ -64,15 +64,15 @@ function search(title, column, view) {
   return {
     height: 8,
     panels: [
-      series(title, SEARCH, sql(searches(column), 0)),
-      series(`${title}, cumulative`, SEARCH, sql(level(view), 0)),
+      series(title, SEARCH, sql(searches(column), 0), { name: labels('branch') }),
+      series(`${title}, cumulative`, SEARCH, sql(level(view), 0), { name: labels('branch') }),
     ],
   };
 }
 
 function crashes(title, by) {
   const columns = by ? [by] : [];
-  return series(title, CRASH, sql(cumulative(flow(CRASHES, { by: columns, hasChannel: false }), by), 0));
+  return series(title, CRASH, sql(cumulative(flow(CRASHES, { by: columns, hasChannel: false }), by), 0), { name: by ? labels(by) : 'all' });
 }
 
 export default board({
@@ -116,8 +116,8 @@ export default board({
     {
       height: 8,
       panels: [
-        series('Other events: by event', LIVE, sql(flow(EVENTS, { by: ['event'] }), 0), { stack: true }),
-        series('Other events: by branch and event', LIVE, sql(flow(EVENTS, { by: ['branch', 'event'] }), 0)),
+        series('Other events: by event', LIVE, sql(flow(EVENTS, { by: ['event'] }), 0), { stack: true, name: labels('event') }),
+        series('Other events: by branch and event', LIVE, sql(flow(EVENTS, { by: ['branch', 'event'] }), 0), { name: labels('branch', 'event') }),
       ],
     },
     {

@@ -43,7 +43,7 @@ export default board({
           sql(health(), 1),
           {
             overrides: [
-              field('experiment', { links: [link] }),
+              field('experiment', { links: [link], 'custom.width': 420 }),
               field('unenrollment_rate', { unit: 'percentunit', thresholds: thresholds(['green'], ['yellow', 0.01], ['orange', 0.05], ['red', 0.1]), 'custom.displayMode': 'color-text' }),
               field('deviation', { unit: 'percentunit', thresholds: thresholds(['green'], ['red', 0.05]), 'custom.displayMode': 'color-text' }),
             ],
@@ -55,8 +55,8 @@ export default board({
     {
       height: 8,
       panels: [
-        series('Enrollments per hour, of all', 'Five-minute windows, a few minutes late.', sql(hourly('experiment_enrollment_overall'), 0)),
-        series('Unenrollments per hour, of all', 'Five-minute windows, a few minutes late.', sql(hourly('experiment_unenrollment_overall'), 0)),
+        series('Enrollments per hour, of all', 'Five-minute windows, a few minutes late.', sql(hourly('experiment_enrollment_overall'), 0), { name: 'all' }),
+        series('Unenrollments per hour, of all', 'Five-minute windows, a few minutes late.', sql(hourly('experiment_unenrollment_overall'), 0), { name: 'all' }),
       ],
     },
   ],

@@ -93,13 +93,13 @@ export function stat(title, description, target, { unit = 'short', steps = [['bl
   });
 }
 
-export function series(title, description, target, { stack = false, bars = false, unit = 'short' } = {}) {
+export function series(title, description, target, { stack = false, bars = false, unit = 'short', name } = {}) {
   const custom = {
     drawStyle: bars ? 'bars' : 'line', lineWidth: 1, fillOpacity: bars || stack ? 60 : 10, showPoints: 'never',
     stacking: { mode: stack ? 'normal' : 'none', group: 'A' },
   };
   return panel('timeseries', title, description, target, {
-    fieldConfig: { defaults: { unit, custom, color: { mode: 'palette-classic' } }, overrides: [] },
+    fieldConfig: { defaults: { unit, custom, color: { mode: 'palette-classic' }, ...(name ? { displayName: name } : {}) }, overrides: [] },
     options: { legend: { displayMode: 'list', placement: 'bottom', calcs: [] }, tooltip: { mode: 'multi' } },
   });
 }
@@ -110,6 +110,11 @@ export function table(title, description, target, { overrides = [], transformati
     options: { showHeader: true, sortBy },
     transformations,
   });
+}
+
+/** A name of series by their labels. */
+export function labels(...names) {
+  return names.map((name) => `\${__field.labels.${name}}`).join(' ');
 }
 
 /** A column that is one divided by another. */

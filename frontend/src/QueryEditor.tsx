@@ -41,7 +41,7 @@ export function QueryEditor({ datasource, query: saved, onChange, onRunQuery, da
   // What stands in the editor, before it is kept.
   const [typed, setTyped] = useState<string>();
   const current = { ...query, rawSql: way === 'code' ? typed ?? query.rawSql : query.rawSql };
-  const check = useCheck(datasource, way === 'ledger' ? { refId: query.refId } : current, range);
+  const check = useCheck(datasource, way === 'ledger' ? { refId: query.refId } : current, range, data?.request?.intervalMs);
 
   const keep = (change: Partial<WeirQuery>) => onChange({ ...query, ...change });
   const written = (rawSql: string) => {

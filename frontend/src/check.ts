@@ -14,10 +14,10 @@ export type Check =
   | { state: 'invalid'; message: string; position?: Position }
   | { state: 'failed'; message: string };
 
-export async function check(source: DataSource, query: WeirQuery, range: TimeRange): Promise<Check> {
+export async function check(source: DataSource, query: WeirQuery, range: TimeRange, intervalMs: number): Promise<Check> {
   const asked = { from: range.from.valueOf(), to: range.to.valueOf() };
   try {
-    const preview = source.preview(query);
+    const preview = source.preview(query, intervalMs);
     const validation = await source.resources.validate(preview, asked);
     if (!validation.isValid) {
       const { position } = validation;
@@ -30,7 +30,8 @@ export async function check(source: DataSource, query: WeirQuery, range: TimeRan
   }
 }
 
-export function useCheck(source: DataSource, query: WeirQuery, range: TimeRange = getDefaultTimeRange()): Check {
+/** `intervalMs` is the panel's, where it has been run already. */
+export function useCheck(source: DataSource, query: WeirQuery, range: TimeRange = getDefaultTimeRange(), intervalMs = 60_000): Check {
   const [found, setFound] = useState<Check>({ state: 'empty' });
   const { rawSql, location, project, dataset, table, format } = query;
   useEffect(() => {
@@ -41,14 +42,14 @@ export function useCheck(source: DataSource, query: WeirQuery, range: TimeRange 
     let isWanted = true;
     setFound((before) => (before.state === 'empty' ? { state: 'checking' } : before));
     const timer = setTimeout(() => {
-      check(source, query, range).then((now) => isWanted && setFound(now));
+      check(source, query, range, intervalMs).then((now) => isWanted && setFound(now));
     }, PAUSE_MS);
     return () => {
       isWanted = false;
       clearTimeout(timer);
     };
     // A range that ends now is the same after a refresh.
-  }, [source, rawSql, location, project, dataset, table, format, JSON.stringify(query.cache), String(range.raw.from), String(range.raw.to)]);
+  }, [source, rawSql, location, project, dataset, table, format, intervalMs, JSON.stringify(query.cache), String(range.raw.from), String(range.raw.to)]);
   return found;
 }
 

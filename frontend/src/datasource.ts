@@ -111,8 +111,8 @@ export class DataSource extends DataSourceWithBackend<WeirQuery, WeirOptions> {
   }
 
   /** A query as it is sent, with its variables' values and the filters of the board, for a look ahead. */
-  preview(query: WeirQuery): WeirQuery {
-    return this.applyTemplateVariables({ ...query, refId: query.refId || 'A' }, {});
+  preview(query: WeirQuery, intervalMs: number): WeirQuery & { intervalMs: number } {
+    return { ...this.applyTemplateVariables({ ...query, refId: query.refId || 'A' }, {}), intervalMs };
   }
 
   variableNames(): string[] {
