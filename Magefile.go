@@ -101,6 +101,15 @@ func Dist() error {
 	}
 	name := fmt.Sprintf("%s-%s.zip", plugin, cargo.version())
 	path := filepath.Join(cargo.TargetDirectory, name)
+	older, err := filepath.Glob(filepath.Join(cargo.TargetDirectory, plugin+"-*.zip*"))
+	if err != nil {
+		return err
+	}
+	for _, path := range older {
+		if err := sh.Rm(path); err != nil {
+			return err
+		}
+	}
 	if err := pack(path); err != nil {
 		return err
 	}

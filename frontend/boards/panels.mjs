@@ -14,10 +14,13 @@ export function laidOut(rows) {
   let id = 0;
   const panels = [];
   for (const { height, panels: row } of rows) {
-    const w = Math.floor(WIDTH / row.length);
+    const width = Math.floor(WIDTH / row.length);
+    // The first has what is left over.
+    const rest = WIDTH - width * row.length;
     row.forEach((panel, at) => {
       id += 1;
-      panels.push({ id, gridPos: { x: at * w, y, w, h: height }, ...panel });
+      const gridPos = { x: at * width + (at && rest), y, w: width + (at ? 0 : rest), h: height };
+      panels.push({ id, gridPos, ...panel });
     });
     y += height;
   }
@@ -95,7 +98,7 @@ export function stat(title, description, target, { unit = 'short', steps = [['bl
 
 export function series(title, description, target, { stack = false, bars = false, unit = 'short', name } = {}) {
   const custom = {
-    drawStyle: bars ? 'bars' : 'line', lineWidth: 1, fillOpacity: bars || stack ? 60 : 10, showPoints: 'never',
+    drawStyle: bars ? 'bars' : 'line', lineWidth: 1, fillOpacity: bars || stack ? 60 : 0, showPoints: 'never', spanNulls: !bars,
     stacking: { mode: stack ? 'normal' : 'none', group: 'A' },
   };
   return panel('timeseries', title, description, target, {

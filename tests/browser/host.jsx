@@ -75,6 +75,7 @@ function Settings({ plugin, jsonData }) {
   );
 }
 
+const PALETTE = { defaults: { color: { mode: 'palette-classic' } }, overrides: [] };
 const THERE = { state: 'Done', series: [] };
 
 /** A panel's editor: a query, and what it draws. */
@@ -88,8 +89,7 @@ function Editor({ plugin, query: first, title }) {
   window.host.query = () => current.current;
   return (
     <main>
-      <h2>{title}</h2>
-      <Panel panel={{ type: query.format === 1 ? 'table' : 'timeseries', title: '' }} answer={answer} range={range} width={1100} height={280} />
+      <Panel panel={{ type: query.format === 1 ? 'table' : 'timeseries', title, fieldConfig: PALETTE }} answer={answer} range={range} width={1100} height={280} />
       <QueryEditor
         datasource={source}
         query={query}
@@ -109,7 +109,7 @@ function ask(targets, interval = 3_600_000) {
   const request = { targets, range, scopedVars: { __interval: { value: '1h' }, __interval_ms: { value: interval } }, intervalMs: interval, maxDataPoints: 1000, requestId: 'Q', timezone: 'utc', app: 'panel-editor', startTime: 0 };
   return new Promise((resolve) => {
     let last = { data: [] };
-    const answered = () => resolve({ state: last.error ? 'Error' : 'Done', series: last.data.map((frame) => data.toDataFrame(frame)), error: last.error });
+    const answered = () => resolve({ state: last.error ? 'Error' : 'Done', series: last.data.map((frame) => data.toDataFrame(frame)), error: last.error, request });
     const failed = (error) => resolve({ state: 'Error', series: [], error: { message: text(error) } });
     source.query(request).subscribe({ next: (one) => (last = one), error: failed, complete: answered });
   });
@@ -123,11 +123,12 @@ function Board({ board }) {
     (async () => {
       await templates.load(board.templating.list, source, new URLSearchParams(location.search));
       setVariables(templates.getVariables());
-      for (const panel of board.panels.filter(({ targets }) => targets)) {
-        const interval = panel.type === 'timeseries' ? 3_600_000 : 60_000;
-        const answer = await ask(panel.targets, interval);
+      const panels = board.panels.filter(({ targets }) => targets);
+      const answered = panels.map(async (panel) => {
+        const answer = await ask(panel.targets, panel.type === 'timeseries' ? 3_600_000 : 60_000);
         setAnswers((before) => ({ ...before, [panel.id]: answer }));
-      }
+      });
+      await Promise.all(answered);
       window.host.done = true;
     })().catch((error) => (window.host.failed = text(error)));
   }, []);

@@ -6,13 +6,13 @@ import React from 'react';
 const theme = data.createTheme();
 
 /** Options of fields that Grafana's application registers. */
-const PLAIN = ['unit', 'min', 'max', 'decimals', 'displayName', 'color', 'thresholds', 'mappings', 'links', 'noValue', 'custom.displayMode', 'custom.lineWidth', 'custom.fillOpacity', 'custom.drawStyle', 'custom.showPoints', 'custom.stacking', 'custom.align', 'custom.width'];
+const PLAIN = ['unit', 'min', 'max', 'decimals', 'displayName', 'color', 'thresholds', 'mappings', 'links', 'noValue', 'custom.displayMode', 'custom.lineWidth', 'custom.fillOpacity', 'custom.drawStyle', 'custom.showPoints', 'custom.stacking', 'custom.align', 'custom.width', 'custom.spanNulls'];
 
 const registry = new data.FieldConfigOptionsRegistry(() =>
   PLAIN.map((id) => {
     const isCustom = id.startsWith('custom.');
     const path = isCustom ? id.slice('custom.'.length) : id;
-    return { id, path, isCustom, name: id, editor: () => null, override: () => null, process: (value) => value, shouldApply: () => true, settings: {} };
+    return { id, path, isCustom, name: id, editor: () => null, override: () => null, process: id === 'displayName' ? data.displayNameOverrideProcessor : (value) => value, shouldApply: () => true, settings: {} };
   })
 );
 data.standardFieldConfigEditorRegistry.setInit(() => registry.list());
