@@ -46,8 +46,10 @@ export function QueryEditor({ datasource, query: saved, onChange, onRunQuery, da
   const keep = (change: Partial<WeirQuery>) => onChange({ ...query, ...change });
   const written = (rawSql: string) => {
     setTyped(undefined);
-    // A text that a person changed is no longer the builder's, nor that of the editor it came from.
-    keep({ rawSql, ...(rawSql === query.rawSql ? {} : { rawQuery: true }) });
+    if (rawSql !== query.rawSql) {
+      // A text that a person changed is no longer that of the editor that it may have come from.
+      keep({ rawSql, rawQuery: true });
+    }
   };
   const built = (builder: Build) => keep({ builder, rawSql: buildSql(builder) });
   const chosen = (value?: string) => {

@@ -40,7 +40,7 @@ export function useCheck(source: DataSource, query: WeirQuery, range: TimeRange 
       return;
     }
     let isWanted = true;
-    setFound((before) => (before.state === 'empty' ? { state: 'checking' } : before));
+    setFound({ state: 'checking' });
     const timer = setTimeout(() => {
       check(source, query, range, intervalMs).then((now) => isWanted && setFound(now));
     }, PAUSE_MS);

@@ -10,7 +10,10 @@ export async function host(line, folder) {
   mkdirSync(folder, { recursive: true });
   const modules = join(here, line, 'node_modules');
   await build({
-    entryPoints: { host: join(here, 'host.jsx'), 'editor.worker': 'monaco-editor/esm/vs/editor/editor.worker.js' },
+    entryPoints: {
+      host: join(here, line === '7' ? 'host7.jsx' : 'host.jsx'),
+      ...(line === '7' ? {} : { 'editor.worker': 'monaco-editor/esm/vs/editor/editor.worker.js' }),
+    },
     outdir: folder,
     bundle: true,
     format: 'iife',
@@ -37,7 +40,10 @@ export async function host(line, folder) {
 function commonJs(modules) {
   return {
     name: 'commonJs',
-    setup({ onResolve }) {
+    setup({ onLoad, onResolve }) {
+      // What packages of 7.5 ask for and do not use in a browser.
+      onResolve({ filter: /^(fs|stream|tty|util|os|crypto|fast-deep-equal\/react)$/ }, ({ path }) => ({ path, namespace: 'absent' }));
+      onLoad({ filter: /.*/, namespace: 'absent' }, () => ({ contents: 'module.exports = { isatty: () => false, inherits() {}, deprecate: (one) => one }' }));
       onResolve({ filter: /^@grafana\/(data|runtime|ui)$/ }, ({ path }) => {
         const { main } = JSON.parse(readFileSync(join(modules, path, 'package.json'), 'utf8'));
         return { path: realpathSync(join(modules, path, main)) };
@@ -54,7 +60,7 @@ function page(version) {
 <link rel="stylesheet" href="host.css">
 <style>main { padding: 16px; width: 1232px }</style>
 <div id="root"></div>
-<script>window.__grafana_public_path__ = '/public/'; window.grafanaVersion = '${version}'; window.MonacoEnvironment = { getWorkerUrl: () => 'editor.worker.js' };</script>
+<script>window.process = { browser: true, env: {}, argv: [], platform: 'browser', stderr: {} }; window.__grafana_public_path__ = '/public/'; window.grafanaVersion = '${version}'; window.MonacoEnvironment = { getWorkerUrl: () => 'editor.worker.js' };</script>
 <script src="system.js"></script>
 <script src="amd.js"></script>
 <script src="host.js"></script>

@@ -8,6 +8,7 @@ import * as ui from '@grafana/ui';
 import React from 'react';
 import * as rxjs from 'rxjs';
 import { fetchFrom } from './backend.js';
+import { load } from './loader.js';
 import { Panel, text } from './panel.jsx';
 import { render } from './root.js';
 import { Templates } from './templates.js';
@@ -32,21 +33,6 @@ Object.assign(runtime.config, { featureToggles: {}, buildInfo: { version: window
 function rangeOf(from, to) {
   const at = (text, up) => data.dateMath.parse(text, up, 'utc');
   return { from: at(from, false), to: at(to, true), raw: { from, to } };
-}
-
-/** Loads module.js through SystemJS with the packages that are its externals. */
-async function load() {
-  const packages = { '@grafana/data': data, '@grafana/runtime': runtime, '@grafana/ui': ui, react: { ...React, default: React }, rxjs };
-  for (const [name, module] of Object.entries(packages)) {
-    window.System.set(`package:${name}`, module);
-  }
-  const imports = Object.fromEntries(Object.keys(packages).map((name) => [name, `package:${name}`]));
-  window.System.addImportMap({ imports });
-  const { plugin } = await window.System.import(new URL('/dist/module.js', location.href).href);
-  if (!(plugin instanceof data.DataSourcePlugin)) {
-    throw new Error('module.js exports no data source plugin');
-  }
-  return plugin;
 }
 
 function instance(plugin, jsonData) {
@@ -156,7 +142,7 @@ async function main() {
   const params = new URLSearchParams(location.search);
   window.host = { text };
   const jsonData = await (await fetch('/page/settings.json')).json();
-  const plugin = await load();
+  const plugin = await load({ '@grafana/data': data, '@grafana/runtime': runtime, '@grafana/ui': ui, react: { ...React, default: React }, rxjs }, data.DataSourcePlugin);
   instance(plugin, jsonData);
   Object.assign(window.host, { source, plugin, templates, ask, data });
   range = rangeOf(params.get('from') ?? 'now-7d', 'now');

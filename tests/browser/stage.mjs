@@ -42,7 +42,7 @@ export async function stage(line) {
   const places = { '/page/': folder, '/dist/': dist, '/dashboards/': join(root, 'dashboards'), '/public/': icons, '/public/build/': icons };
   const bridge = spawn(
     required('WEIR_BRIDGE', 'the path of the built tests/host-go/bridge'),
-    ['--settings', JSON.stringify(settings), ...Object.entries(places).map(([path, from]) => `${path}=${from}`)],
+    [...(line === '7' ? ['--old'] : []), '--settings', JSON.stringify(settings), ...Object.entries(places).map(([path, from]) => `${path}=${from}`)],
     { env: process.env, stdio: ['pipe', 'pipe', 'ignore'] }
   );
   const url = await new Promise((found, failed) => {
@@ -50,15 +50,17 @@ export async function stage(line) {
     bridge.once('exit', (code) => failed(new Error(`the bridge ended with ${code}`)));
   });
   const browser = await chromium.launch({ executablePath: chromiumPath(), args: FLAGS });
+  // One context, so that the page's megabytes are compiled once.
+  const context = await browser.newContext({ viewport: { width: 1240, height: 900 } });
   mkdirSync(SHOTS, { recursive: true });
   return {
     line,
     settings,
     /** Opens a view of the page; what the page complains of is in `complaints`. */
     async open(params) {
-      const page = await browser.newPage({ viewport: { width: 1240, height: 900 } });
+      const page = await context.newPage();
       const complaints = [];
-      page.on('pageerror', (error) => complaints.push(String(error)));
+      page.on('pageerror', (error) => complaints.push(error.stack ?? String(error)));
       page.setDefaultTimeout(30_000);
       await page.goto(`${url}/page/?${new URLSearchParams(params)}`);
       return Object.assign(page, { complaints });

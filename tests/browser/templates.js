@@ -46,7 +46,8 @@ export class Templates {
       const name = bare ?? square ?? braced;
       const variable = this.variables.find((one) => one.name === name);
       const inside = (of) => (path ?? '').split('.').filter(Boolean).reduce((found, key) => found?.[key], of);
-      const value = inside(scoped?.[name]?.value) ?? variable?.current.value ?? globals[name];
+      const field = scoped?.__dataContext?.value.field;
+      const value = inside(name === '__field' ? field : undefined) ?? inside(scoped?.[name]?.value) ?? variable?.current.value ?? globals[name];
       return value === undefined ? whole : this.written(value, variable ?? {}, squareFormat ?? bracedFormat ?? format);
     });
   }

@@ -32,6 +32,8 @@ type bridge struct {
 	data        grpcplugin.DataClient
 	diagnostics grpcplugin.DiagnosticsClient
 	resource    grpcplugin.ResourceClient
+	// old is whether frames are Arrow in base64, as before Grafana 8.
+	old bool
 
 	mutex    sync.Mutex
 	settings json.RawMessage
@@ -41,13 +43,14 @@ type bridge struct {
 
 func main() {
 	settings := flag.String("settings", "{}", "jsonData of the data source")
+	old := flag.Bool("old", false, "answer as Grafana did up to 7.5")
 	flag.Parse()
-	if err := run(*settings, flag.Args()); err != nil {
+	if err := run(*settings, *old, flag.Args()); err != nil {
 		log.Fatal(err)
 	}
 }
 
-func run(settings string, folders []string) error {
+func run(settings string, old bool, folders []string) error {
 	client := goplugin.NewClient(&goplugin.ClientConfig{
 		Cmd: exec.Command(os.Getenv("WEIR_BIN")),
 		HandshakeConfig: goplugin.HandshakeConfig{
@@ -64,7 +67,7 @@ func run(settings string, folders []string) error {
 		AllowedProtocols: []goplugin.Protocol{goplugin.ProtocolGRPC},
 	})
 	defer client.Kill()
-	b := &bridge{settings: json.RawMessage(settings), secrets: map[string]string{}, updated: 1}
+	b := &bridge{old: old, settings: json.RawMessage(settings), secrets: map[string]string{}, updated: 1}
 	if err := b.dispense(client); err != nil {
 		return err
 	}
@@ -73,6 +76,7 @@ func run(settings string, folders []string) error {
 	mux.HandleFunc("GET /api/datasources/uid/{uid}/health", b.health)
 	mux.HandleFunc("PUT /api/datasources/uid/{uid}", b.save)
 	mux.HandleFunc("/api/datasources/uid/{uid}/resources/{path...}", b.call)
+	mux.HandleFunc("/api/datasources/1/resources/{path...}", b.call)
 	for _, folder := range folders {
 		path, from, found := strings.Cut(folder, "=")
 		if !found {
@@ -173,6 +177,9 @@ func (b *bridge) query(writer http.ResponseWriter, request *http.Request) {
 			return
 		}
 		result := map[string]any{"status": response.Status, "frames": frames}
+		if b.old {
+			result = map[string]any{"refId": refID, "dataframes": response.Frames}
+		}
 		if response.Error != "" {
 			result["error"] = response.Error
 		}
