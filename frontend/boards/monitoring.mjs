@@ -112,13 +112,13 @@ export function health() {
     `gone AS (\n${counts('experiment_unenrollment_overall', 'experiment')}\n),\n` +
     `ratios AS (\n${RATIOS}\n),\nshares AS (\n${SHARES}\n),\n` +
     `mismatches AS (\nSELECT experiment, ${DEVIATION} AS deviation\nFROM shares\nGROUP BY experiment\n)\n` +
-    'SELECT e.normandy_slug AS experiment, e.app_name AS application,\n' +
-    "IF(e.is_rollout, 'rollout', 'experiment') AS kind, e.start_date AS started,\n" +
-    `IFNULL(enrolled.n, 0) AS enrollments, ${rate} AS unenrollment_rate, IFNULL(mismatches.deviation, 0.0) AS deviation,\n` +
-    `CASE WHEN IFNULL(mismatches.deviation, 0.0) >= 0.05 THEN 'sample ratio mismatch'\n` +
+    'SELECT e.normandy_slug AS experiment,\n' +
+    "CASE WHEN IFNULL(mismatches.deviation, 0.0) >= 0.05 THEN 'sample ratio mismatch'\n" +
     `WHEN ${rate} > 0.1 THEN 'many unenrollments'\n` +
-    'WHEN IFNULL(enrolled.n, 0) < 1000 AND DATE_DIFF(CURRENT_DATE(), e.start_date, DAY) >= 3 THEN \'few enrollments\'\n' +
-    "ELSE 'good' END AS health\n" +
+    "WHEN IFNULL(enrolled.n, 0) < 1000 AND DATE_DIFF(CURRENT_DATE(), e.start_date, DAY) >= 3 THEN 'few enrollments'\n" +
+    "ELSE 'good' END AS health,\n" +
+    `IFNULL(enrolled.n, 0) AS enrollments, ${rate} AS unenrollment_rate, IFNULL(mismatches.deviation, 0.0) AS deviation,\n` +
+    "e.app_name AS application, IF(e.is_rollout, 'rollout', 'experiment') AS kind, e.start_date AS started\n" +
     `FROM ${EXPERIMENTS} AS e\n` +
     'LEFT JOIN enrolled ON enrolled.experiment = e.normandy_slug\n' +
     'LEFT JOIN gone ON gone.experiment = e.normandy_slug\n' +

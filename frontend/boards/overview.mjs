@@ -43,7 +43,7 @@ export default board({
           sql(health(), 1),
           {
             overrides: [
-              field('experiment', { links: [link], 'custom.width': 420 }),
+              field('experiment', { links: [link], 'custom.width': 340 }),
               field('unenrollment_rate', { unit: 'percentunit', thresholds: thresholds(['green'], ['yellow', 0.01], ['orange', 0.05], ['red', 0.1]), 'custom.displayMode': 'color-text' }),
               field('deviation', { unit: 'percentunit', thresholds: thresholds(['green'], ['red', 0.05]), 'custom.displayMode': 'color-text' }),
             ],

@@ -110,6 +110,7 @@ export function ConfigEditor({ options, onOptionsChange }: Props) {
       </FieldSet>
       <FieldSet label="Cache">
         {fields(CACHE)}
+        <Descriptors value={jsonData.descriptors} onSet={set} />
         <Purge name={options.name} />
       </FieldSet>
     </>
@@ -167,6 +168,40 @@ function PrivateKey({ options, onOptionsChange }: Pick<Props, 'options' | 'onOpt
       />
     </InlineField>
   );
+}
+
+/** What is known of tables and views; the backend reads the text as well as the array. */
+function Descriptors({ value, onSet }: { value?: unknown[] | string; onSet: (change: Partial<WeirOptions>) => void }) {
+  const text = typeof value === 'string' || !value ? value ?? '' : JSON.stringify(value, null, 2);
+  const mistake = descriptorMistake(text);
+  return (
+    <>
+      <InlineField label="Descriptors" labelWidth={LABEL} tooltip="What is known of tables and views, as JSON: the README has the keys">
+        <TextArea
+          aria-label="Descriptors"
+          aria-invalid={Boolean(mistake)}
+          rows={4}
+          cols={60}
+          placeholder={'[{"table": "project.dataset.table", …}]'}
+          value={text}
+          onChange={(event: React.ChangeEvent<HTMLTextAreaElement>) => onSet({ descriptors: event.target.value || undefined })}
+        />
+      </InlineField>
+      {mistake && <div role="alert">Descriptors: {mistake}</div>}
+    </>
+  );
+}
+
+/** What is wrong with the text as JSON; what its keys mean, the backend says. */
+function descriptorMistake(text: string): string {
+  if (text.trim() === '') {
+    return '';
+  }
+  try {
+    return Array.isArray(JSON.parse(text)) ? '' : 'not an array';
+  } catch (error) {
+    return messageOf(error);
+  }
 }
 
 /** Leaves every stored answer of the data source behind. */

@@ -61,6 +61,8 @@ export interface WeirOptions extends DataSourceJsonData {
   pricePerTiB?: number | string;
   restrictToAccessibleDatasets?: boolean;
   additionalAllowedDatasets?: string;
+  /** What is known of tables and views: an array, or its text. */
+  descriptors?: unknown[] | string;
   /** For how many seconds answers of this data source's queries are fresh, where a panel does not say. */
   freshSeconds?: number;
   /** How many seconds older than fresh an answer may be, where a query does not say. */

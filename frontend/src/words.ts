@@ -36,7 +36,7 @@ const MODES: Record<string, string> = {
 };
 
 /** Why an answer is not in parts; codes that are not here are shown as words. */
-const REASONS: Record<string, string> = {
+export const REASONS: Record<string, string> = {
   limit: 'LIMIT',
   no_source: 'no table that changes over time',
   unknown_source: 'a view, a table without partitions, or a name without its project',

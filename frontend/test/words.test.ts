@@ -1,5 +1,6 @@
+import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
-import { age, ahead, bytes, mode, money, outcome } from '../src/words';
+import { age, ahead, bytes, mode, money, outcome, REASONS } from '../src/words';
 import { place } from '../src/place';
 
 test('sizes, prices and ages', () => {
@@ -19,6 +20,13 @@ test.each([
   ['other', 'a_b', 'other: a b'],
 ])('%s for %s is said as %s', (way, reason, expected) => {
   expect(mode(way, reason)).toBe(expected);
+});
+
+test('the reasons in words are reasons of the backend', () => {
+  const source = readFileSync(new URL('../../crates/weir-plan/src/analysis/reason.rs', import.meta.url), 'utf8');
+  const codes = [...source.matchAll(/^ {4}[A-Z_]+ = "(\w+)";/gm)].map(([, code]) => code);
+  expect(codes.length).toBeGreaterThan(50);
+  expect(Object.keys(REASONS).filter((code) => !codes.includes(code))).toEqual([]);
 });
 
 test('a look ahead says what is stored already', () => {

@@ -12,7 +12,7 @@ const registry = new data.FieldConfigOptionsRegistry(() =>
   PLAIN.map((id) => {
     const isCustom = id.startsWith('custom.');
     const path = isCustom ? id.slice('custom.'.length) : id;
-    return { id, path, isCustom, name: id, editor: () => null, override: () => null, process: id === 'displayName' ? data.displayNameOverrideProcessor : (value) => value, shouldApply: () => true, settings: {} };
+    return { id, path, isCustom, name: id, editor: () => null, override: () => null, process: id === 'displayName' ? data.displayNameOverrideProcessor : (value) => value, shouldApply: () => true, settings: { expandTemplateVars: id === 'displayName' } };
   })
 );
 data.standardFieldConfigEditorRegistry.setInit(() => registry.list());
