@@ -49,6 +49,8 @@ const PLACE: Setting[] = [
 
 const LIMITS: Setting[] = [
   { name: 'MaxBytesBilled', label: 'Bytes billed per query', tooltip: 'A job fails rather than bill more', isNumber: true },
+  { name: 'dailyBytes', label: 'Bytes billed per day', placeholder: '1TiB', tooltip: 'Of all queries, in a day of UTC' },
+  { name: 'dailyBytesPerPrincipal', label: 'And for each user', placeholder: '100GiB' },
   { name: 'pricePerTiB', label: 'Price per TiB', placeholder: '6.25', tooltip: 'Dollars, or a text with a currency: 5.75 EUR' },
   { name: 'queryTimeout', label: 'Query timeout', placeholder: '60s' },
 ];

@@ -56,6 +56,8 @@ export interface WeirOptions extends DataSourceJsonData {
   serviceEndpoint?: string;
   storageEndpoint?: string;
   MaxBytesBilled?: number | string;
+  dailyBytes?: number | string;
+  dailyBytesPerPrincipal?: number | string;
   queryPriority?: string;
   queryTimeout?: number | string;
   pricePerTiB?: number | string;
