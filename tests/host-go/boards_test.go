@@ -25,9 +25,11 @@ type tile struct {
 }
 
 type target struct {
-	RefID  string `json:"refId"`
-	RawSQL string `json:"rawSql"`
-	Format any    `json:"format"`
+	RefID     string `json:"refId"`
+	RawSQL    string `json:"rawSql"`
+	Format    any    `json:"format"`
+	QueryType string `json:"queryType"`
+	By        string `json:"by"`
 }
 
 type listing struct {
@@ -52,6 +54,7 @@ func TestEveryQueryOfEveryBoardIsAnswered(t *testing.T) {
 	variables := strings.NewReplacer(
 		"${experiment_id}", slug, "$experiment_id", slug,
 		"$branch_id", quoted(t, h, s, "branch", slug), "$normalized_channel", quoted(t, h, s, "normalized_channel", slug),
+		"$application", "'firefox_desktop','fenix'",
 	)
 	for _, path := range paths {
 		text, err := os.ReadFile(path)
@@ -88,6 +91,9 @@ func answered(t *testing.T, h *host, s source, name string, target target, varia
 	sql := variables.Replace(target.RawSQL)
 	to := time.Now()
 	query := panel{refID: target.RefID, sql: sql, format: target.Format}
+	if target.QueryType != "" {
+		query.more = map[string]any{"queryType": target.QueryType, "by": target.By}
+	}
 	response := h.query(t, s.requestFor(t, to.Add(-2*day), to, nil, query))[target.RefID]
 	if response == nil || response.Error != "" {
 		t.Errorf("%s: %v\n%s", name, response, sql)
