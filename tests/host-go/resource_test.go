@@ -236,7 +236,7 @@ func TestResourceErrorsHaveAForm(t *testing.T) {
 		code               int32
 		text               string
 	}{
-		{"GET", "nothing", "", 404, "query, explain, purge, defaultProjects"},
+		{"GET", "nothing", "", 404, "query, explain, purge, ledger, defaultProjects"},
 		{"PUT", "tables", "", 405, "POST or GET"},
 		{"POST", "tables", "{}", 400, "dataset"},
 		{"POST", "validateQuery", "{}", 400, "query"},
