@@ -16,6 +16,7 @@ mod explain;
 mod fetch;
 mod memo;
 mod parts;
+mod purges;
 mod recall;
 mod sources;
 #[cfg(test)]
@@ -326,14 +327,6 @@ impl Engine {
     pub async fn check(&self) -> Result<()> {
         let job = crate::source::Job::new(format!("weir_check_{}", uuid::Uuid::new_v4().simple()), "SELECT 1");
         self.source.dry_run(&job).await.map(drop)
-    }
-
-    /// Leaves every stored answer of this source behind; returns the new generation.
-    ///
-    /// # Errors
-    /// Those of [`Store::purge`].
-    pub fn purge(&self) -> Result<u64> {
-        aside(usize::MAX, || self.shared.store.purge(&self.identity))
     }
 
     /// The answer's rows in an encoding of the caller's, made once for each content.

@@ -129,8 +129,9 @@ impl Engine {
             Some((stamps.iter().max().copied()?, stamps.len()))
         };
         let statics = self.statics(template).await?;
-        let listing = Listing { at: changed.at, changed: &youngest, statics: &statics };
-        delta(query, &self.context(), template, listing, now)
+        let purged = |extent| self.purges_within(extent);
+        let listing = Listing { at: changed.at, changed: &youngest, purged: &purged, statics: &statics };
+        delta(query, &self.context(query), template, listing, now)
     }
 
     /// The states of the static tables that are joined.
@@ -183,15 +184,18 @@ impl Engine {
     }
 
     pub(super) fn whole_plan(&self, query: &Query, now: Timestamp) -> Result<Plan> {
-        plan::plan(query, &self.context(), now)
+        let mut context = self.context(query);
+        context.purges[2] = self.purges_of_days();
+        plan::plan(query, &context, now)
     }
 
-    fn context(&self) -> plan::Context {
+    fn context(&self, query: &Query) -> plan::Context {
+        let [all, text] = self.purges_of(query);
         plan::Context {
             source: self.identity.clone(),
             scope: self.settings.scope.clone(),
             location: self.source.identity().location.clone(),
-            generation: self.shared.store.generation(&self.identity),
+            purges: [all, text, 0],
             maximum_bytes_billed: self.settings.maximum_bytes_billed,
         }
     }

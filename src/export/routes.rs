@@ -12,7 +12,7 @@ use axum::{Json, body::HttpBody as _};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt as _;
 use serde_json::json;
-use weir_plan::{Error, Kind, Result, Timestamp};
+use weir_plan::{Error, Extent, Kind, Result, Timestamp};
 
 use super::Export;
 use super::fields::Fields;
@@ -85,9 +85,18 @@ async fn explain(export: &Export, request: Request) -> Reply {
 pub(super) async fn purge(State(export): State<Arc<Export>>, headers: HeaderMap, body: Body) -> Reply {
     let body = read(body, &headers, export.settings.largest_body).await?;
     let body: &[u8] = if body.trim_ascii().is_empty() { b"{}" } else { &body };
-    let source = Fields::from_json(body, &["source"])?.text("source")?;
-    let generation = export.app.source(source.as_deref())?.purge()?;
-    tracing::info!(source, generation, "the stored answers of a source were purged");
+    let now = export.app.clock().now();
+    let mut fields = Fields::from_json(body, &["source", "from", "to", "sql"])?;
+    let (source, sql) = (fields.text("source")?, fields.text("sql")?);
+    let from = fields.parsed("from", |text| Timestamp::parse(text, now))?;
+    let to = fields.parsed("to", |text| Timestamp::parse(text, now))?;
+    let range = match (from, to) {
+        (None, None) => None,
+        (Some(from), to) => Some(Extent::new(from, to.unwrap_or(now))?),
+        (None, Some(_)) => return Err(Error::invalid("from is missing; give the first day of the purge").into()),
+    };
+    let generation = export.app.source(source.as_deref())?.purge_some(range, sql.as_deref())?;
+    tracing::info!(source, generation, ?range, sql, "stored answers were purged");
     Ok(Json(json!({"generation": generation})).into_response())
 }
 

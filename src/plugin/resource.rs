@@ -21,6 +21,7 @@ use super::caller::caller;
 use super::editor::{self, Ask, Editor};
 use super::headers::Headers;
 use super::instances::{Instances, data_source};
+use super::keys::Keys;
 use super::ledger;
 use super::model::{self, Envelope};
 use crate::batches::json;
@@ -106,7 +107,10 @@ impl Resource {
             Route::Queries(verb) => each(&engine, verb, &request.body, &headers, now).await,
             Route::Purge => {
                 may_purge(context)?;
-                Ok(json!({"generation": engine.purge()?}).to_string().into_bytes())
+                let arguments = editor::arguments(&request.body, &request.url)?;
+                let sql = Keys::new(&arguments, "").text("sql")?;
+                let generation = engine.purge_some(ledger::range(&arguments, now)?, sql)?;
+                Ok(json!({"generation": generation}).to_string().into_bytes())
             }
             Route::Ledger => {
                 let arguments = editor::arguments(&request.body, &request.url)?;

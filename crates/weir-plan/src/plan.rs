@@ -168,8 +168,9 @@ pub struct Context {
     pub scope: Scope,
     /// Location of the job where the query names none.
     pub location: Option<String>,
-    /// Count of purges; a new one leaves all stored answers behind.
-    pub generation: u64,
+    /// Counts of purges: of all of the source's answers, of those to the text, of those of any days. A new
+    /// one leaves stored answers behind.
+    pub purges: [u64; 3],
     /// The source's own limit of billed bytes for a job.
     pub maximum_bytes_billed: Option<u64>,
 }
@@ -294,7 +295,7 @@ fn preimage(query: &Query, context: &Context, mode: Mode, named: &serde_json::Va
         "source": context.source,
         "location": location,
         "default_dataset": query.default_dataset,
-        "generation": context.generation,
+        "purges": context.purges,
         "maximum_bytes_billed": maximum_bytes_billed(query, context),
         "parameters": parameters,
         "of": named,
@@ -372,7 +373,7 @@ mod tests {
             Context { source: "t".into(), ..context.clone() },
             Context { scope: Scope("somebody".into()), ..context.clone() },
             Context { location: Some("US".into()), ..context.clone() },
-            Context { generation: 1, ..context.clone() },
+            Context { purges: [0, 1, 0], ..context.clone() },
             Context { maximum_bytes_billed: Some(1), ..context.clone() },
         ] {
             assert_ne!(key(&base, &other), of_base, "{other:?}");

@@ -385,3 +385,34 @@ async fn a_static_table_is_joined_in_parts_until_it_changes() {
     let expected = place.uncached(&asked, asked.range.unwrap()).await;
     assert_eq!(changed.batches.concat().unwrap(), expected.concat().unwrap());
 }
+
+#[tokio::test]
+async fn a_purge_is_of_all_or_of_some_days_or_of_one_text() {
+    let place = Place::new();
+    let now = place.clock.now();
+    let week = query(BUCKETS, days_before(now, 9), days_before(now, 2), "1h");
+    let other = Query { sql: BUCKETS.replace("AVG(n)", "MAX(n)"), ..week.clone() };
+    let whole = Query { sql: format!("{BUCKETS} LIMIT 9"), ..week.clone() };
+    let jobs = async |asked: &Query| place.jobs(asked).await.0;
+    for asked in [&week, &other, &whole] {
+        assert_eq!((jobs(asked).await, jobs(asked).await), (1, 0));
+    }
+    let day = Extent::new(days_before(now, 5), days_before(now, 4)).unwrap();
+    place.engine.purge_some(Some(day), None).unwrap();
+    let (ran, answer) = place.jobs(&week).await;
+    assert_eq!((ran, answer.provenance.status, answer.provenance.job_ids.len()), (1, Status::Partial, 3));
+    assert_eq!(jobs(&whole).await, 1, "nobody knows which days it reads");
+    let later = query(BUCKETS, days_before(now, 4), days_before(now, 2), "1h");
+    assert_eq!(jobs(&later).await, 0, "the end of a range is not in it");
+
+    assert_eq!(jobs(&other).await, 1);
+    place.engine.purge_some(None, Some(&week.sql)).unwrap();
+    assert_eq!((jobs(&other).await, jobs(&week).await, jobs(&week).await), (0, 1, 0));
+    place.engine.purge_some(None, None).unwrap();
+    assert_eq!((jobs(&other).await, jobs(&week).await), (1, 1));
+
+    let error = |range, sql| place.engine.purge_some(range, sql).unwrap_err().to_string();
+    assert!(error(Some(day), Some("SELECT 1")).contains("not of both"));
+    let ages = Extent::new(Timestamp::MIN, day.end()).unwrap();
+    assert!(error(Some(ages), None).contains("ten years"));
+}

@@ -67,6 +67,8 @@ pub struct Listing<'a> {
     /// The youngest stamp of the partitions that a range reads, and how many there are, so that one
     /// that is gone shows too; `None` where there are none.
     pub changed: &'a dyn Fn(Extent) -> Option<(Timestamp, usize)>,
+    /// How often answers of the days of a range were purged.
+    pub purged: &'a dyn Fn(Extent) -> u64,
     /// The states of the static tables that are joined, in the template's order.
     pub statics: &'a [String],
 }
@@ -201,6 +203,7 @@ impl Planner<'_> {
                 "segment": [extent.start().micros(), extent.end().micros()],
                 "regime": format!("{:?}", descriptor.regime(extent, self.now)),
                 "changed": stamp,
+                "purged": (self.listing.purged)(extent),
                 "statics": self.listing.statics,
             }),
         );
