@@ -61,7 +61,8 @@ export async function stage(line) {
       const page = await context.newPage();
       const complaints = [];
       page.on('pageerror', (error) => complaints.push(error.stack ?? String(error)));
-      page.setDefaultTimeout(30_000);
+      // Long enough for a machine that compiles beside.
+      page.setDefaultTimeout(60_000);
       await page.goto(`${url}/page/?${new URLSearchParams(params)}`);
       return Object.assign(page, { complaints });
     },
