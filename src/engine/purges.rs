@@ -15,7 +15,7 @@ impl Engine {
     /// # Errors
     /// Those of [`Store::purge`](crate::cache::Store::purge).
     pub fn purge(&self) -> Result<u64> {
-        self.purge_named(vec![self.identity.clone()])
+        self.purge_named(std::slice::from_ref(&self.identity))
     }
 
     /// Leaves the stored answers of the days of `range` behind, or those of the text `sql` as its
@@ -28,7 +28,7 @@ impl Engine {
     pub fn purge_some(&self, range: Option<Extent>, sql: Option<&str>) -> Result<u64> {
         match (range, sql) {
             (None, None) => self.purge(),
-            (None, Some(sql)) => self.purge_named(vec![self.text(sql)]),
+            (None, Some(sql)) => self.purge_named(&[self.text(sql)]),
             (Some(range), None) => {
                 let days = days(range);
                 if days.end - days.start > MOST_DAYS * DAY {
@@ -36,7 +36,7 @@ impl Engine {
                     return Err(Error::invalid(message));
                 }
                 let names = days.step_by(usize::try_from(DAY).unwrap_or(usize::MAX)).map(|day| self.day(day));
-                self.purge_named(names.chain([self.any_day()]).collect())
+                self.purge_named(&names.chain([self.any_day()]).collect::<Vec<_>>())
             }
             (Some(_), Some(_)) => {
                 Err(Error::invalid("a purge is of a range (from, to) or of a text (sql), not of both"))
@@ -44,7 +44,7 @@ impl Engine {
         }
     }
 
-    fn purge_named(&self, names: Vec<String>) -> Result<u64> {
+    fn purge_named(&self, names: &[String]) -> Result<u64> {
         aside(usize::MAX, || {
             names.iter().try_fold(0, |greatest, name| Ok(self.shared.store.purge(name)?.max(greatest)))
         })
