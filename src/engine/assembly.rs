@@ -30,21 +30,28 @@ impl Engine {
         let looked = segments.iter().map(|segment| self.look(query, segment, now));
         let mut pieces: Vec<Option<Piece>> = looked.collect::<Result<_>>()?;
         self.derive(query, plan, assembly, &mut pieces, now).await;
-        let places = |is_it: &dyn Fn(&Option<Piece>) -> bool| -> Vec<usize> {
+        let places = |pieces: &[Option<Piece>], is_it: &dyn Fn(&Option<Piece>) -> bool| -> Vec<usize> {
             (0..pieces.len()).filter(|place| is_it(&pieces[*place])).collect()
         };
-        let missing = places(&Option::is_none);
-        let stale = places(&|piece| piece.as_ref().is_some_and(|piece| piece.status == Status::Stale));
+        let is_stale = |piece: &Piece| piece.status == Status::Stale;
+        let mut stale = places(&pieces, &|piece| piece.as_ref().is_some_and(is_stale));
         let live = live(segments, &pieces, now);
-        if !missing.is_empty() {
-            let wanted = self.worth_fetching(query, assembly, segments, &missing, &live).await;
+        if pieces.iter().any(Option::is_none) {
+            // What is stale comes along where it would have to be fetched by a job of its own soon.
+            let old = places(&pieces, &|piece| piece.as_ref().is_none_or(is_stale));
+            let wanted = self.worth_fetching(query, assembly, segments, &old, &live).await;
+            let runs = wanted.chunk_by(|one, next| one + 1 == *next);
+            let wanted: Vec<usize> =
+                runs.filter(|run| run.iter().any(|place| pieces[*place].is_none())).flatten().copied().collect();
+            stale.retain(|place| !wanted.contains(place));
             let fetched: Vec<Segment> = wanted.iter().map(|place| segments[*place].clone()).collect();
             for (place, landed) in
                 wanted.into_iter().zip(self.fetch_all(query, assembly, &fetched, Errand::Answer).await)
             {
                 pieces[place] = Some(Piece::landed(landed, query)?);
             }
-        } else if stale.iter().any(|place| self.may_refresh(query, &segments[*place], now)) {
+        }
+        if stale.iter().any(|place| self.may_refresh(query, &segments[*place], now)) {
             self.refresh_parts(query, assembly, segments, stale, live);
         }
         pieces.into_iter().map(|piece| piece.ok_or_else(|| Error::internal("a segment was lost"))).collect()

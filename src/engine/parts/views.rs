@@ -287,3 +287,21 @@ async fn what_was_planned_before_midnight_and_began_after_it_is_served_and_not_k
     let (_, status) = jobs_of_two("2024-03-11T10:00:00Z").await;
     assert_eq!(status, Status::Hit, "kept within a day");
 }
+
+#[tokio::test]
+async fn an_awaited_day_and_today_are_one_job_though_there_is_a_day_between() {
+    let place = place();
+    let engine = place.engine();
+    // The daily job for 03-10 is late, so that on 03-12 that day is awaited.
+    place.clock.set(at("2024-03-12T02:00:00Z"));
+    ask(&engine, &place.query(FLOWS[0], 3, "1h")).await;
+    place.clock.set(at("2024-03-12T02:07:00Z"));
+    let before = place.source.bill();
+    let mut query = place.query(FLOWS[0], 3, "1h");
+    query.cache.max_stale = Some(Duration::ZERO);
+    let answer = ask(&engine, &query).await;
+    let after = place.source.bill();
+    assert_eq!((after.jobs - before.jobs, answer.provenance.status), (1, Status::Partial));
+    assert_eq!(after.bytes_billed - before.bytes_billed, 18 * (10 << 20));
+    assert_eq!(ask(&engine, &query).await.provenance.status, Status::Hit);
+}
