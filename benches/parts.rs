@@ -46,6 +46,8 @@ fn main() -> Outcome {
     runtime.block_on(place.weigh())?;
     answers(&mut bench, &runtime, &place.engine)?;
     plans(&mut bench)?;
+    // Another store, which no frames fill.
+    let place = Place::new()?;
     runtime.block_on(place.fill())?;
     refreshes(&mut bench, &runtime, &place.engine)?;
     bench.criterion.final_summary();
