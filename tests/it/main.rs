@@ -9,4 +9,5 @@ mod doors;
 mod explain;
 mod export;
 mod memory;
+mod soundness;
 mod support;
