@@ -5,6 +5,7 @@
 
 mod explain;
 mod process;
+mod simulate;
 
 use std::future::Future;
 use std::io::Write as _;
@@ -25,6 +26,7 @@ use crate::{migrate as migration, telemetry};
 
 pub use explain::{ExplainOptions, explain};
 pub use process::run_plugin;
+pub use simulate::{SimulateOptions, simulate};
 
 /// One cached query engine over BigQuery: Grafana starts this program as a data source by itself;
 /// the commands below run it without Grafana.
@@ -50,6 +52,8 @@ pub enum Command {
     /// Files are written in place; the text before is kept beside each as FILE.bak (FILE.bak.2 and so
     /// on where there is one). Exit code: 0 all is done, 1 a file failed, 2 something needs a person.
     Migrate(migration::Options),
+    /// Replay a trace of a board's viewers over generated data, and print what they cost with Weir and without
+    Simulate(SimulateOptions),
 }
 
 /// Reads the command line; what it says of itself is printed.

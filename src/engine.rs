@@ -23,6 +23,7 @@ mod sources;
 mod tests;
 
 pub(crate) use aside::aside;
+pub(crate) use parts::LISTING;
 
 pub use answer::{Answer, Door, Provenance, Status};
 pub(crate) use budget::OVER_BUDGET;

@@ -20,5 +20,6 @@ pub mod metrics;
 pub mod migrate;
 pub mod monitoring;
 pub mod plugin;
+pub mod simulate;
 pub mod source;
 pub mod telemetry;

@@ -25,7 +25,7 @@ const LIFETIME: Duration = Duration::from_mins(5);
 
 /// How long a listing of partitions is taken for true: rows that arrive later than a source's lag show
 /// in settled segments after this time at most. A listing bills the minimum of a table.
-const LISTING: Duration = Duration::from_mins(15);
+pub(crate) const LISTING: Duration = Duration::from_mins(15);
 
 /// What is known of texts.
 pub(super) struct Parts(Memo<Text, Known>);

@@ -212,6 +212,14 @@ impl Embedded {
         }
     }
 
+    /// What a job would bill now, to the byte; a dry run tells what it would read. Free.
+    ///
+    /// # Errors
+    /// Those of [`Source::dry_run`].
+    pub async fn price(&self, job: &Job) -> Result<u64> {
+        self.planned(job).await.map(|(planned, _)| planned.bytes.billed)
+    }
+
     /// Plans off the async threads: views of many tables take tens of milliseconds.
     async fn planned(&self, job: &Job) -> Result<(Planned, Timestamp)> {
         let (embedded, job) = (self.clone(), job.clone());

@@ -26,7 +26,7 @@ use crate::sql;
 const FORMAT: u32 = 1;
 
 /// How a query is answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
     /// From local relations, without a job of its own.
