@@ -23,7 +23,7 @@ pub struct SimulateOptions {
     /// Live experiments and rollouts in the generated data; Mozilla has about 120
     #[arg(long, default_value_t = Setting::default().recipes, value_parser = clap::value_parser!(u32).range(4..=1000))]
     recipes: u32,
-    /// Only the first hours of the trace
+    /// Only the first hours of the trace [default: 1, or all of a file]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     hours: Option<u32>,
     /// Print JSON
@@ -40,7 +40,8 @@ pub async fn simulate(options: SimulateOptions) -> Result<()> {
         Some(path) => read(path)?,
         None => Trace::generate(Setting { seed: options.seed, recipes: options.recipes })?,
     };
-    if let Some(hours) = options.hours {
+    let is_replayed = options.trace.is_none() && options.write_trace.is_none();
+    if let Some(hours) = options.hours.or(is_replayed.then_some(1)) {
         trace.cut(hours);
     }
     if let Some(path) = &options.write_trace {
