@@ -46,7 +46,7 @@ pub(super) fn evaluations() -> Vec<String> {
 /// The moments at which files are written.
 pub(super) fn ticks(trace: &Trace) -> Vec<Timestamp> {
     let tick = |number: u32| trace.start.plus(trace.export_every * number);
-    (0..).map(tick).take_while(|at| *at < trace.end()).collect()
+    (0..u32::MAX).map(tick).take_while(|at| *at < trace.end()).collect()
 }
 
 /// Upstream's jobs: the evaluations, whose texts begin at `first` among the prices; and for each

@@ -57,10 +57,10 @@ pub(super) fn uncached(trace: &Trace, prices: &Prices) -> (Tally, u64) {
     let (mut tally, mut exact) = (Tally::default(), 0);
     for refresh in &trace.refreshes {
         for panel in 0..trace.panels.len() {
-            let priced = prices.at(panel, trace.moment(*refresh));
-            tally.job(priced.bytes);
+            let known = prices.at(panel, trace.moment(*refresh));
+            tally.job(known.bytes);
             tally.served(Duration::ZERO);
-            exact += u64::from(priced.is_exact);
+            exact += u64::from(known.is_exact);
         }
     }
     (tally, exact)
