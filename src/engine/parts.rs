@@ -11,13 +11,14 @@ use weir_plan::analysis::{Reason, reason};
 use weir_plan::plan::Template;
 use weir_plan::plan::delta::{Listing, delta};
 use weir_plan::{
-    CacheMode, Dialect, Error, Extent, Mode, Plan, Query, Result, Scope, TableId, TimeType, Timestamp, plan,
+    CacheMode, Dialect, Error, Extent, Key, Mode, Plan, Query, Result, Scope, TableId, TimeType, Timestamp, plan,
 };
 
 use super::Engine;
 use super::columns::{CAPACITY, FAILURE_LIFETIME};
 use super::memo::Memo;
 use crate::batches::Batches;
+use crate::cache::Stored;
 use crate::ledger::Errand;
 
 /// How long a text's analysis is taken for true.
@@ -69,7 +70,7 @@ pub(super) struct Known {
 /// When each partition of a table last changed, by its id, as of a moment.
 struct Changed {
     at: Timestamp,
-    stamps: HashMap<String, Timestamp>,
+    stamps: Arc<HashMap<String, Timestamp>>,
 }
 
 impl Default for Parts {
@@ -179,8 +180,21 @@ impl Engine {
             Asking::Jobs | Asking::Anew => Some(self.piece(&listing, Mode::Whole, segment, errand, now).await?.stored),
             Asking::Nothing => self.shared.store.segment(&segment.key),
         };
-        let stamps = stored.as_ref().map_or(Ok(HashMap::new()), |stored| read(&stored.batches))?;
-        Ok(Changed { at: stored.map_or(now, |stored| stored.fetched_at), stamps })
+        let Some(stored) = stored else { return Ok(Changed { at: now, stamps: Arc::default() }) };
+        Ok(Changed { at: stored.fetched_at, stamps: self.stamps(&stored, now)? })
+    }
+
+    /// The stamps of a listing, read once for all who look at it.
+    fn stamps(&self, listing: &Stored, now: Timestamp) -> Result<Arc<HashMap<String, Timestamp>>> {
+        let store = &self.shared.store;
+        let key = Key::new(format!("stamps {}", listing.content_id));
+        if let Some((stamps, _)) = store.note(&key) {
+            return Ok(stamps);
+        }
+        let stamps = Arc::new(read(&listing.batches)?);
+        let bytes = stamps.len() * size_of::<(String, Timestamp)>() + listing.batches.memory_size();
+        store.keep_note(key, Arc::clone(&stamps) as _, bytes, now, LISTING);
+        Ok(stamps)
     }
 
     pub(super) fn whole_plan(&self, query: &Query, now: Timestamp) -> Result<Plan> {

@@ -9,7 +9,7 @@ use weir_plan::{CacheMode, Timestamp};
 
 use super::*;
 use crate::clock::Clock as _;
-use crate::engine::parts::tests::{BUCKETS, Place, ROWS, days_before, query, rows, table};
+use crate::engine::parts::tests::{BUCKETS, Place, ROWS, days_before, query};
 use crate::engine::{Door, EngineSettings};
 use crate::ledger::{Budget, Line};
 
@@ -38,13 +38,6 @@ fn check(place: &Place) {
     assert_eq!(sum(0), bill.bytes_billed);
     let for_answers = causes.iter().find(|(name, _)| name == "answer").map_or(0, |(_, numbers)| numbers[0]);
     assert_eq!(for_answers + sum(2), sum(1) + sum(3), "billed + saved = uncached + over, {causes:?}");
-}
-
-/// Lets refreshes behind stale answers end.
-async fn settled(place: &Place) {
-    while !place.engine.shared.flights.is_empty() {
-        tokio::task::yield_now().await;
-    }
 }
 
 #[tokio::test]
@@ -150,9 +143,7 @@ async fn carry_out(place: &Place, event: Event) {
     match event {
         Event::Pass(micros) => place.advance(Duration::from_micros(micros.unsigned_abs())),
         Event::Backfill(days, first) => {
-            let day = days_before(place.clock.now(), days);
-            let rows = rows(day, day.plus(Duration::from_hours(24)), first);
-            place.source.replace_partition(&table(), day, &rows).unwrap();
+            place.backfill(days_before(place.clock.now(), days), first);
         }
         Event::Purge => {
             place.engine.purge().unwrap();
@@ -172,7 +163,7 @@ async fn carry_out(place: &Place, event: Event) {
             }
         }
     }
-    settled(place).await;
+    place.settled().await;
     check(place);
 }
 

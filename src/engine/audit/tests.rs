@@ -31,17 +31,6 @@ fn audits(place: &Place) -> u64 {
     found.map_or(0, |row| jobs.value(row).cast_unsigned())
 }
 
-/// Lets what runs in the background end.
-async fn settled(place: &Place) {
-    // A few turns, for tasks that have not boarded their flight yet.
-    for _ in 0..20 {
-        tokio::task::yield_now().await;
-        while !place.engine.shared.flights.is_empty() {
-            tokio::task::yield_now().await;
-        }
-    }
-}
-
 fn week(place: &Place) -> Query {
     let now = place.clock.now();
     query(BUCKETS, days_before(now, 7), now, "5m")
@@ -50,9 +39,8 @@ fn week(place: &Place) -> Query {
 /// Puts other rows where a partition's were, and no new stamp.
 fn falsify(place: &Place, days: u64) {
     let now = place.clock.now();
-    let day = days_before(now, days);
     place.clock.set(now.minus(Duration::from_mins(10)));
-    place.source.replace_partition(&table(), day, &rows(day, day.plus(Duration::from_hours(24)), 5)).unwrap();
+    place.backfill(days_before(now, days), 5);
     place.clock.set(now);
 }
 
@@ -60,13 +48,13 @@ fn falsify(place: &Place, days: u64) {
 async fn a_kept_answer_is_checked_once_in_its_slot() {
     let place = place();
     place.ask(&week(&place)).await;
-    settled(&place).await;
+    place.settled().await;
     assert_eq!(audits(&place), 0, "nothing is kept yet");
     place.ask(&week(&place)).await;
-    settled(&place).await;
+    place.settled().await;
     assert_eq!((audits(&place), drift(&place)), (2, 0), "the job and a listing");
     place.ask(&week(&place)).await;
-    settled(&place).await;
+    place.settled().await;
     assert_eq!(audits(&place), 2);
     assert_eq!(place.engine.shared.ledger.total().bytes_billed, place.source.bill().bytes_billed);
 }
@@ -77,7 +65,7 @@ async fn a_source_that_changes_behind_its_stamps_shows_drift() {
     place.ask(&week(&place)).await;
     falsify(&place, 3);
     place.ask(&week(&place)).await;
-    settled(&place).await;
+    place.settled().await;
     assert_eq!((audits(&place), drift(&place)), (2, 1));
 }
 
@@ -92,7 +80,7 @@ async fn a_kept_segment_that_is_wrong_shows_drift() {
     assert!(place.engine.shared.store.keep(first.key.clone(), wrong, Duration::from_hours(1)));
     // The rows of another day are not in the answer's order, and its own are missing.
     place.ask(&asked).await;
-    settled(&place).await;
+    place.settled().await;
     assert_eq!(drift(&place), 1);
 }
 
@@ -102,12 +90,11 @@ async fn what_has_a_new_stamp_or_is_open_is_not_compared() {
     let asked = week(&place);
     place.ask(&asked).await;
     let now = place.clock.now();
-    let day = days_before(now, 3);
     // The engine's listing is still the one before, the audit's is not.
-    place.source.replace_partition(&table(), day, &rows(day, day.plus(Duration::from_hours(24)), 5)).unwrap();
+    place.backfill(days_before(now, 3), 5);
     place.source.append(&table(), &rows(now.minus(Duration::from_hours(1)), now, 3)).unwrap();
     place.ask(&asked).await;
-    settled(&place).await;
+    place.settled().await;
     assert_eq!((audits(&place), drift(&place)), (2, 0));
 }
 
@@ -118,7 +105,7 @@ async fn audits_stay_within_their_budget_and_their_share() {
         let place = place_of(budget);
         place.ask(&week(&place)).await;
         place.ask(&week(&place)).await;
-        settled(&place).await;
+        place.settled().await;
         assert_eq!(audits(&place), expected, "{budget:?}");
     }
 }
@@ -153,9 +140,7 @@ proptest! {
                 match event {
                     Event::Pass(micros) => place.advance(Duration::from_micros(micros.unsigned_abs())),
                     Event::Backfill(days, first) => {
-                        let day = days_before(place.clock.now(), days);
-                        let rows = rows(day, day.plus(Duration::from_hours(24)), first);
-                        place.source.replace_partition(&table(), day, &rows).unwrap();
+                        place.backfill(days_before(place.clock.now(), days), first);
                     }
                     Event::Ask { days, hours, step, raw } => {
                         let to = days_before(place.clock.now(), days);
@@ -166,7 +151,7 @@ proptest! {
                         }
                     }
                 }
-                settled(&place).await;
+                place.settled().await;
                 prop_assert_eq!(drift(&place), 0);
                 prop_assert_eq!(place.engine.shared.ledger.total().bytes_billed, place.source.bill().bytes_billed);
             }

@@ -76,6 +76,23 @@ impl Place {
         self.source.append(&table(), &rows(now, self.clock.now(), 0)).unwrap();
     }
 
+    /// Puts the rows of a day anew, numbered from `first`.
+    pub(in crate::engine) fn backfill(&self, day: Timestamp, first: i64) {
+        let rows = rows(day, day.plus(Duration::from_hours(24)), first);
+        self.source.replace_partition(&table(), day, &rows).unwrap();
+    }
+
+    /// Lets what runs in the background end.
+    pub(in crate::engine) async fn settled(&self) {
+        // A few turns, for tasks that have not boarded their flight yet.
+        for _ in 0..20 {
+            tokio::task::yield_now().await;
+            while !self.engine.shared.flights.is_empty() {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
     pub(in crate::engine) async fn ask(&self, query: &Query) -> Answer {
         self.engine.answer(query, Door::Export).await.unwrap()
     }
@@ -142,8 +159,7 @@ async fn a_backfill_is_read_again_and_nothing_else() {
     let asked = query(BUCKETS, days_before(now, 14), days_before(now, 1), "1h");
     place.ask(&asked).await;
     place.advance(Duration::from_mins(20));
-    let day = days_before(now, 10);
-    place.source.replace_partition(&table(), day, &rows(day, day.plus(Duration::from_hours(24)), 5)).unwrap();
+    place.backfill(days_before(now, 10), 5);
     let (jobs, answer) = place.jobs(&asked).await;
     assert_eq!((jobs, answer.provenance.status), (1, Status::Partial));
     let one_of_many = answer.provenance.job_ids.len();
@@ -307,9 +323,7 @@ proptest! {
                 match event {
                     Event::Pass(micros) => place.advance(Duration::from_micros(micros.unsigned_abs())),
                     Event::Backfill(days, first) => {
-                        let day = days_before(place.clock.now(), days);
-                        let rows = rows(day, day.plus(Duration::from_hours(24)), first);
-                        place.source.replace_partition(&table(), day, &rows).unwrap();
+                        place.backfill(days_before(place.clock.now(), days), first);
                         // Listings are looked at anew after a while; nothing is promised before.
                         place.advance(LISTING);
                     }
