@@ -105,8 +105,8 @@ impl Engine {
 
     fn question_key(&self, query: &Query) -> Key {
         let length = query.range.map(Extent::micros);
-        let generation = self.shared.store.generation(&self.identity);
-        let scopes = (&self.settings.scope, &query.scope, &query.location, generation);
+        let purges = (self.purges_of(query), self.purges_of_days());
+        let scopes = (&self.settings.scope, &query.scope, &query.location, purges);
         let text = (&query.sql, &query.default_dataset, &query.parameters, &query.step, &query.target);
         Key::new(format!("question {} {length:?} {scopes:?} {:?} {text:?}", self.identity, query.cache.mode))
     }

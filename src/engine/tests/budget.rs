@@ -86,6 +86,20 @@ async fn an_alert_is_refused_and_a_purge_leaves_nothing_to_serve() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_purge_of_days_or_of_a_text_leaves_nothing_to_serve_either() {
+    let days = Extent::new(at("2024-01-01"), at("2024-01-03")).unwrap();
+    let text = sliding(&bench_with(None, None)).sql;
+    for (range, sql) in [(Some(days), None), (None, Some(&*text))] {
+        let bench = bench_with(Some(1), None);
+        bench.ask(&sliding(&bench)).await;
+        bench.advance(3600);
+        assert_eq!(bench.ask(&sliding(&bench)).await.provenance.status, Status::Stale);
+        bench.engine.purge_some(range, sql).unwrap();
+        assert_eq!(bench.refusal(&sliding(&bench)).await.kind(), Kind::TooExpensive, "{range:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn one_principals_budget_refuses_nobody_else() {
     let bench = bench_with(None, Some(1));
     bench.ask(&asked_by("ada", "SELECT 1 AS n")).await;
