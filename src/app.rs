@@ -17,7 +17,7 @@ use self::connected::Connected;
 use crate::cache::{FolderSettings, Store, StoreSettings};
 use crate::clock::Clock;
 use crate::config::{BigQueryConfig, Config, SourceConfig};
-use crate::engine::{Engine, EngineSettings, Shared};
+use crate::engine::{Engine, EngineSettings, Loaded, Shared};
 use crate::flight::Flights;
 use crate::ledger::Ledger;
 use crate::metrics::Metrics;
@@ -176,6 +176,12 @@ impl App {
     /// The names of the export API's sources, sorted.
     pub fn source_names(&self) -> Vec<&str> {
         self.sources.keys().map(String::as_str).collect()
+    }
+
+    /// What is there of the local relations, by the export API's sources that have any.
+    pub fn locals(&self) -> BTreeMap<&str, Vec<Loaded>> {
+        let all = self.sources.iter().map(|(name, engine)| (name.as_str(), engine.locals()));
+        all.filter(|(_, loaded)| !loaded.is_empty()).collect()
     }
 
     /// Ends every fetch of every engine, and waits until their jobs' cancellations have been sent and

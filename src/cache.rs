@@ -113,6 +113,8 @@ pub struct Store {
     encoders: [Mutex<()>; ENCODERS],
     generations: Mutex<HashMap<String, u64>>,
     folder: Option<Folder>,
+    /// Segments that somebody holds anyway: they are found however full the store is.
+    pinned: Mutex<HashMap<Key, Arc<Stored>>>,
 }
 
 struct Lifetimes;
@@ -154,6 +156,7 @@ impl Store {
             encoders,
             generations: Mutex::default(),
             folder: None,
+            pinned: Mutex::default(),
         }
     }
 
@@ -178,10 +181,21 @@ impl Store {
 
     /// The segment stored under `key`, however old.
     pub fn segment(&self, key: &Key) -> Option<Arc<Stored>> {
-        match self.cache.get(&Slot::Segment(key.clone()))?.value {
-            Value::Segment(stored) => Some(stored),
-            Value::Failure(..) | Value::Encoding(_) | Value::Note(..) => None,
+        match self.cache.get(&Slot::Segment(key.clone())).map(|kept| kept.value) {
+            Some(Value::Segment(stored)) => Some(stored),
+            _ => self.pinned.lock().get(key).cloned(),
         }
+    }
+
+    /// Makes a segment to be found for as long as it is pinned, whether or not there is room; whoever
+    /// pins it holds its rows, which do not count here.
+    pub fn pin(&self, key: Key, stored: Arc<Stored>) {
+        self.pinned.lock().insert(key, stored);
+    }
+
+    /// Leaves a segment to its lifetime again.
+    pub fn unpin(&self, key: &Key) {
+        self.pinned.lock().remove(key);
     }
 
     /// Keeps a segment for `lifetime`, in place of an older one; says whether it was kept. One
@@ -207,7 +221,9 @@ impl Store {
 
     /// Whether a segment is in memory; if so, it stays in the folder too.
     pub fn holds(&self, key: &Key, now: Timestamp) -> bool {
-        let Some(kept) = self.cache.get(&Slot::Segment(key.clone())) else { return false };
+        let Some(kept) = self.cache.get(&Slot::Segment(key.clone())) else {
+            return self.pinned.lock().contains_key(key);
+        };
         if let (Some(noted), Some(folder)) = (kept.noted, &self.folder) {
             let before = noted.load(Ordering::Relaxed);
             let is_due = now.since(Timestamp::saturating(before)) >= NOTING;

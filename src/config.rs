@@ -13,6 +13,7 @@ use serde::Deserialize;
 use weir_plan::{Price, Query, Result, Scope, SourceDescriptor};
 
 use crate::cache::FolderSettings;
+use crate::engine::LocalSettings;
 use crate::ledger::Budget;
 use crate::source::Priority;
 
@@ -201,6 +202,8 @@ pub struct BigQueryConfig {
     pub allowed_datasets: Option<Vec<String>>,
     /// What is known of tables and views, besides the ready-made.
     pub descriptors: Vec<SourceDescriptor>,
+    /// What is kept here to be answered from without jobs.
+    pub local: LocalSettings,
 }
 
 impl BigQueryConfig {
@@ -220,6 +223,7 @@ impl BigQueryConfig {
             deadline: None,
             allowed_datasets: None,
             descriptors: vec![],
+            local: LocalSettings::default(),
             price: Price::default(),
             budget: Budget::default(),
         }

@@ -16,7 +16,7 @@ use crate::app::App;
 use crate::cache::StoreSettings;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::engine::{Answer, Door, Engine, EngineSettings};
+use crate::engine::{Answer, Door, Engine, EngineSettings, LocalSettings};
 use place::Place;
 
 pub use progress::show_progress;
@@ -47,7 +47,9 @@ impl Demo {
     ) -> Result<Self> {
         let place = Place::make(&clock, as_bigquery, progress).await?;
         let mut app = App::new(StoreSettings::of(Config::CACHE_CAPACITY), Arc::clone(&clock), App::GRACE);
-        let engine = app.add_source("demo", Arc::clone(&place.source), EngineSettings::default());
+        let settings = EngineSettings { local: Arc::new(LocalSettings::ready_made()), ..EngineSettings::default() };
+        let engine = app.add_source("demo", Arc::clone(&place.source), settings);
+        engine.load_locals_behind();
         Ok(Self { app: Arc::new(app), engine, clock, place })
     }
 

@@ -14,9 +14,11 @@ mod columns;
 mod derivation;
 mod explain;
 mod fetch;
+mod local;
 mod memo;
 mod parts;
 mod purges;
+mod quiet;
 mod recall;
 mod sources;
 #[cfg(test)]
@@ -28,6 +30,7 @@ pub(crate) use parts::LISTING;
 pub use answer::{Answer, Door, Provenance, Status};
 pub(crate) use budget::OVER_BUDGET;
 pub use explain::{Checked, Explanation, SegmentExplanation};
+pub use local::{Loaded, LocalSettings};
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -88,6 +91,8 @@ pub struct EngineSettings {
     pub budget: Budget,
     /// What is known of tables and views beyond what the source says itself.
     pub descriptors: Arc<Descriptors>,
+    /// What is kept here to be answered from without jobs.
+    pub local: Arc<LocalSettings>,
 }
 
 /// No limits, and the ready-made descriptors.
@@ -103,6 +108,7 @@ impl Default for EngineSettings {
             price: Price::default(),
             budget: Budget::default(),
             descriptors: Arc::new(Descriptors::ready_made()),
+            local: Arc::default(),
         }
     }
 }
@@ -117,12 +123,15 @@ pub struct Engine {
     columns: columns::Columns,
     parts: parts::Parts,
     bills: bills::Bills,
+    quiet: quiet::Quiet,
+    locals: local::Locals,
 }
 
 /// How long the name of an answer put together of pieces is remembered without being asked for.
 const CONTENT_LIFE: Duration = Duration::from_hours(1);
 
 /// One segment of an answer, and how it was come by.
+#[derive(Clone)]
 struct Piece {
     stored: Arc<Stored>,
     status: Status,
@@ -158,6 +167,8 @@ impl Engine {
             identity.project,
             identity.principal
         );
+        let project = &source.identity().project;
+        let locals = local::Locals::new(&settings.local, project, Arc::clone(&shared.clock));
         Arc::new(Self {
             source,
             identity,
@@ -166,6 +177,8 @@ impl Engine {
             columns: columns::Columns::default(),
             parts: parts::Parts::default(),
             bills: bills::Bills::default(),
+            quiet: quiet::Quiet::default(),
+            locals,
         })
     }
 
@@ -203,7 +216,12 @@ impl Engine {
 
     async fn try_answer(self: &Arc<Self>, query: &Query, planned: &Mutex<Option<Plan>>) -> Result<Answer> {
         let now = self.shared.clock.now();
-        let plan = self.plan(query, Asking::Jobs, now).await?;
+        let why_not = match self.local(query, now).await {
+            Ok(answer) => return Ok(answer),
+            Err(reason) => reason,
+        };
+        let mut plan = self.plan(query, Asking::Jobs, now).await?;
+        plan.reason = why_not.unwrap_or(plan.reason);
         let in_parts = plan.assembly.is_some();
         let outcome = match self.carry_out(query, plan, planned, now).await {
             Err(error) if OverBudget::is_cause_of(&error) => Err(error),

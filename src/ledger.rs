@@ -58,6 +58,8 @@ pub enum Saving {
     Delta,
     /// Finer rows that were kept add up to them.
     Derived,
+    /// All that was read is kept here.
+    Local,
 }
 
 impl Saving {
@@ -70,6 +72,7 @@ impl Saving {
             Self::Stale => "stale",
             Self::Delta => "delta",
             Self::Derived => "derived",
+            Self::Local => "local",
         }
     }
 }

@@ -28,6 +28,7 @@ use self::place::Place;
 use self::prices::Prices;
 use self::replay::{Asked, Replay};
 use self::tally::Tally;
+use crate::engine::LocalSettings;
 use crate::source::{Job, Source as _};
 
 pub use self::generate::Setting;
@@ -53,7 +54,9 @@ pub async fn run(trace: &Trace) -> Result<Report> {
             Moment::Tick => simulation.exports.refresh(at, false).await?,
             Moment::Refresh => {
                 let minute = (at.micros() - trace.start.micros()) / MINUTE;
-                simulation.views.refresh(at, CONFIRMED.contains(&minute)).await?;
+                let all = CONFIRMED.contains(&minute);
+                simulation.views.refresh(at, all).await?;
+                simulation.locals.refresh(at, all).await?;
             }
         }
     }
@@ -98,7 +101,9 @@ struct Simulation<'t> {
     place: &'t Place,
     prices: Prices,
     reads: BTreeMap<Base, Reads>,
+    /// Without local relations, and with them.
     views: Replay,
+    locals: Replay,
     exports: Replay,
     executed: Executed,
 }
@@ -119,13 +124,15 @@ impl<'t> Simulation<'t> {
             range: trace.range,
             max_stale: None,
         });
+        let asked: Vec<Asked> = asked.collect();
         Self {
             trace,
             place,
             prices: Prices::default(),
             reads: BTreeMap::new(),
-            views: Replay::new("views", place, asked.collect()),
-            exports: Replay::new("exports", place, exporter::asked()),
+            views: Replay::new("views", place, asked.clone(), LocalSettings::default()),
+            locals: Replay::new("locals", place, asked, LocalSettings::ready_made()),
+            exports: Replay::new("exports", place, exporter::asked(), LocalSettings::ready_made()),
             executed: Executed::default(),
         }
     }
@@ -190,16 +197,18 @@ impl<'t> Simulation<'t> {
             Row::new("ttl60", &by_text(Duration::from_mins(1))),
             Row::new("ttl-slot", &by_text(slot)),
             Row::new("delta", delta),
-            Row::new("weir", delta),
+            Row::new("weir", &self.locals.tally),
             Row::new("limit", &self.least(slot)),
             Row::new("exporter-upstream", &exporter::upstream(self.trace, &self.prices, self.trace.panels.len())),
             Row::new("exporter-weir", &self.exports.tally),
         ];
-        let confirmed = self.views.confirmed;
+        let [views, locals] = [self.views.confirmed, self.locals.confirmed];
+        let confirmed = (views.0 + locals.0, views.1 + locals.1);
         Ok(Report {
             trace,
             rows,
             delta: Part::all(&self.views),
+            weir: Part::all(&self.locals),
             exporter: Part::all(&self.exports),
             checks: Checks {
                 priced_exactly,
@@ -225,7 +234,7 @@ impl<'t> Simulation<'t> {
     /// Every job that the source billed is in a row, or is a sample, and has a cause.
     fn check_bill(&self) -> Result<()> {
         let bill = self.place.source.bill();
-        let rows = [&self.views, &self.exports];
+        let rows = [&self.views, &self.locals, &self.exports];
         let jobs = rows.iter().map(|row| row.tally.jobs).sum::<u64>() + self.executed.jobs;
         let bytes = rows.iter().map(|row| row.tally.bytes).sum::<u64>() + self.executed.bytes;
         let caused = rows.iter().flat_map(|row| row.causes.values()).map(|(_, bytes)| bytes).sum::<u64>();

@@ -70,8 +70,10 @@ impl Connected {
             price: config.price.clone(),
             descriptors: Arc::new(descriptors),
             budget: config.budget,
+            local: Arc::new(config.local.clone()),
         };
         let own = Engine::new(Arc::clone(&limited) as Arc<dyn Source>, settings.clone(), shared.clone());
+        own.load_locals_behind();
         let forwarded = config.login.forwarded();
         Ok(Self { source, limited, settings, own, forwarded, callers: Mutex::default() })
     }
@@ -102,7 +104,8 @@ impl Connected {
         login.renew(caller.tokens.clone());
         let Some(source) = self.source.on_behalf(&login) else { return Ok(Arc::clone(&self.own)) };
         let scope = Scope(serde_json::json!([self.settings.scope.0, uid, user]).to_string());
-        let settings = EngineSettings { scope, ..self.settings.clone() };
+        // What is kept for one caller would be fetched again for each.
+        let settings = EngineSettings { scope, local: Arc::default(), ..self.settings.clone() };
         let engine = Engine::new(Arc::new(self.limited.round(Arc::new(source))), settings, shared.clone());
         callers.make_room();
         callers.engines.insert(user, CallerEngine { login, engine: Arc::clone(&engine), request });

@@ -9,10 +9,11 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
-use weir_plan::{Error, Kind, Price, Query, Result, SourceDescriptor};
+use weir_plan::{Error, Kind, LocalRelation, Price, Query, Result, SourceDescriptor};
 
 use super::{BigQueryConfig, Config, Login, Secret, SourceConfig, parse_bytes, parse_deadline, parse_duration};
 use crate::cache::FolderSettings;
+use crate::engine::LocalSettings;
 use crate::ledger::{Budget, Share};
 use crate::source::Priority;
 
@@ -70,6 +71,10 @@ struct BigQuery {
     additional_allowed_datasets: Vec<String>,
     #[serde(default)]
     descriptor: Vec<SourceDescriptor>,
+    local: Option<String>,
+    local_memory: Option<Value>,
+    #[serde(default)]
+    relation: Vec<LocalRelation>,
 }
 
 #[derive(Deserialize)]
@@ -214,6 +219,7 @@ fn bigquery(file: BigQuery, folder: &Path) -> Result<BigQueryConfig> {
         deadline: file.deadline.map(|text| parse_deadline(&text)).transpose().map_err(at("deadline"))?,
         allowed_datasets: file.restrict_to_accessible_datasets.then_some(file.additional_allowed_datasets),
         descriptors: file.descriptor.into_iter().map(SourceDescriptor::check).collect::<Result<_>>()?,
+        local: LocalSettings::of(file.local.as_deref(), file.relation, limit("local_memory", file.local_memory)?)?,
     })
 }
 
@@ -316,6 +322,8 @@ mod tests {
             deadline = "3m"
             restrict_to_accessible_datasets = true
             additional_allowed_datasets = ["bigquery-public-data.samples"]
+            local = "mozilla"
+            local_memory = "2GiB"
             [[source.prod.descriptor]]
             table = "p.d.events"
             time_column = "ts"
@@ -355,6 +363,7 @@ mod tests {
             },
             deadline: Some(Duration::from_mins(3)),
             allowed_datasets: Some(vec!["bigquery-public-data.samples".into()]),
+            local: LocalSettings { memory: Some(2 << 30), ..LocalSettings::ready_made() },
             descriptors: vec![SourceDescriptor {
                 time_column: Some("ts".into()),
                 partition: Some(PartitionUnit::Day),

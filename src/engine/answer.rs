@@ -130,13 +130,7 @@ impl Provenance {
         let range = plan.segments.iter().filter_map(|segment| segment.extent).reduce(|hull, extent| {
             Extent::new(hull.start().min(extent.start()), hull.end().max(extent.end())).unwrap_or(hull)
         });
-        let parts = plan.segments.iter().zip(pieces).map(|(segment, piece)| Part {
-            job_id: &piece.stored.job_id,
-            bytes_processed: piece.stored.bytes_processed,
-            bytes_billed: piece.stored.bytes_billed,
-            saving: piece.saving(segment),
-        });
-        let parts: Vec<Part> = parts.collect();
+        let parts: Vec<Part> = parts(plan, pieces).collect();
         let savings = if plan.assembly.is_some() { Savings::of_parts(&parts) } else { Savings::of_whole(&parts) };
         let (bytes_billed, bytes_saved) = (savings.bytes_billed, savings.bytes_saved);
         let mut job_ids: Vec<String> = pieces.iter().map(|piece| piece.stored.job_id.clone()).collect();
@@ -162,6 +156,23 @@ impl Provenance {
         }
     }
 
+    /// Of an answer that was made here of `pieces`, in place of a job that would have billed `uncached`.
+    pub(super) fn local(
+        plan: &Plan,
+        pieces: &[Piece],
+        now: Timestamp,
+        price: &Price,
+        range: Option<Extent>,
+        uncached: Option<u64>,
+    ) -> Self {
+        let of = Self::of(plan, pieces, now, price);
+        let parts: Vec<Part> = parts(plan, pieces).collect();
+        let savings = Savings::of_local(&parts, uncached.unwrap_or(of.savings.bytes_uncached));
+        let (bytes_billed, bytes_saved) = (savings.bytes_billed, savings.bytes_saved);
+        let cost_saved = price.of(bytes_saved);
+        Self { range, bytes_billed, bytes_saved, savings, cost: price.of(bytes_billed), cost_saved, ..of }
+    }
+
     /// The value of the header `X-Weir-Result`, an RFC 9651 dictionary:
     /// `mode=whole, status=hit, age=12, billed=0, saved=10485760`.
     pub fn header(&self) -> String {
@@ -169,4 +180,13 @@ impl Provenance {
         let _ = write!(header, ", billed={}, saved={}", self.bytes_billed, self.bytes_saved);
         header
     }
+}
+
+fn parts<'a>(plan: &'a Plan, pieces: &'a [Piece]) -> impl Iterator<Item = Part<'a>> {
+    plan.segments.iter().zip(pieces).map(|(segment, piece)| Part {
+        job_id: &piece.stored.job_id,
+        bytes_processed: piece.stored.bytes_processed,
+        bytes_billed: piece.stored.bytes_billed,
+        saving: piece.saving(segment),
+    })
 }

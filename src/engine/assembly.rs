@@ -1,5 +1,6 @@
 //! Answers in parts: stored segments, the jobs for those that are missing, and their rows together.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use futures::FutureExt as _;
@@ -145,9 +146,14 @@ impl Engine {
                 return Ok(stored);
             }
             let all: Vec<&Segment> = segments.iter().collect();
+            let (empty, since) = match hull(&segments) {
+                Some(extent) => self.quiet(&query, &assembly, extent, now).await,
+                None => (BTreeSet::new(), now),
+            };
+            let assembly = Assembly { empty, ..assembly };
             let job = joined(&assembly, &all)?;
             let stored = match self.run(&query, &job, errand, now, query.cache.skip_read).await {
-                Ok(stored) => stored,
+                Ok(stored) => Stored { fetched_at: stored.fetched_at.min(since), ..stored },
                 Err(error) => {
                     self.remember(&segments, &error, now);
                     return Err(error);
@@ -175,6 +181,12 @@ impl Engine {
         }
         .boxed()
     }
+}
+
+/// From the start of the first to the end of the last.
+fn hull(segments: &[Segment]) -> Option<Extent> {
+    let (first, last) = (segments.first()?.extent?, segments.last()?.extent?);
+    Extent::new(first.start(), last.end()).ok()
 }
 
 /// Which segments are stored, and may have got late rows since.

@@ -1,6 +1,7 @@
 //! What jobs for parts would bill: by free dry runs, remembered for the day, and by the bills of jobs
 //! that ran.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures::future::{join_all, try_join_all};
@@ -8,7 +9,7 @@ use parking_lot::Mutex;
 use weir_plan::extent::{DAY, HOUR};
 use weir_plan::plan::Template;
 use weir_plan::plan::delta::Assembly;
-use weir_plan::{Extent, Query, Ranges, Result, Step, Timestamp};
+use weir_plan::{Extent, Query, Ranges, Result, Step, TableId, Timestamp};
 
 use super::Engine;
 use super::columns::CAPACITY;
@@ -47,7 +48,8 @@ impl Engine {
         let now = assembly.as_of;
         let known = self.bills.0.slot(&Asked::new(&assembly.template, extent, now), now);
         let asked = async || {
-            let bytes = self.estimate(query, &assembly.template, extent, assembly.step, now).await?;
+            let (empty, _) = self.quiet(query, assembly, extent, now).await;
+            let bytes = self.estimate(query, &assembly.template, extent, assembly.step, now, &empty).await?;
             Ok(Mutex::new(bytes.1))
         };
         known.get_or_try_init(asked).await.map(|bytes| *bytes.lock())
@@ -89,7 +91,8 @@ impl Engine {
         let before = |days: u64| end.minus(Duration::from_hours(24 * days));
         let extents = [Extent::new(before(8), before(7)).ok()?, Extent::new(before(28), end).ok()?];
         let step = Step::Micros(HOUR);
-        let estimates = extents.map(|extent| self.estimate(query, template, extent, step, now));
+        let none = BTreeSet::new();
+        let estimates = extents.map(|extent| self.estimate(query, template, extent, step, now, &none));
         let estimates = join_all(estimates).await.into_iter().collect::<Result<Vec<_>>>();
         let estimates = estimates.inspect_err(|error| tracing::debug!(?error, "a text cannot be probed")).ok()?;
         let bytes: Vec<u64> = estimates.into_iter().map(|(processed, _)| processed).collect();
@@ -104,8 +107,9 @@ impl Engine {
         extent: Extent,
         step: Step,
         now: Timestamp,
+        empty: &BTreeSet<TableId>,
     ) -> Result<(u64, u64)> {
-        let sql = template.text(extent, step, now).map_err(weir_plan::Error::internal)?;
+        let sql = template.text(extent, step, now, empty).map_err(weir_plan::Error::internal)?;
         let id = format!("weir_estimate_{}", uuid::Uuid::new_v4().simple());
         let estimate = self.source.dry_run(&self.job_of(query, id, sql)).await?;
         Ok((estimate.bytes_processed, estimate.bytes_billed()))

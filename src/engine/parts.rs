@@ -28,6 +28,12 @@ const LIFETIME: Duration = Duration::from_mins(5);
 /// in settled segments after this time at most. A listing bills the minimum of a table.
 pub(crate) const LISTING: Duration = Duration::from_mins(15);
 
+/// A table that changed this shortly before its partitions were listed may have changed again since.
+const UNSURE: Duration = Duration::from_mins(1);
+
+/// How long a listing is remembered to be confirmed again.
+const CONFIRMED: Duration = Duration::from_hours(24);
+
 /// What is known of texts.
 pub(super) struct Parts(Memo<Text, Known>);
 
@@ -68,6 +74,7 @@ pub(super) struct Known {
 }
 
 /// When each partition of a table last changed, by its id, as of a moment.
+#[derive(Clone)]
 struct Changed {
     at: Timestamp,
     stamps: Arc<HashMap<String, Timestamp>>,
@@ -109,12 +116,27 @@ impl Engine {
             scope: query.scope.clone(),
             generation: self.shared.store.generation(&self.identity),
         };
+        if let Some(template) = self.locals.template(&query.sql) {
+            let template = template.as_ref().map_err(|reason| *reason)?;
+            return self.planned_in_parts(query, template, query.location.as_deref(), asking, now).await;
+        }
         let known = self.parts.0.slot(&text, now);
         let known = known.get_or_init(|| self.analysed(query, &text, now)).await;
         let template = known.template.as_ref().map_err(|reason| *reason)?;
+        self.planned_in_parts(query, template, known.location.as_deref(), asking, now).await
+    }
+
+    async fn planned_in_parts(
+        self: &Arc<Self>,
+        query: &Query,
+        template: &Arc<Template>,
+        location: Option<&str>,
+        asking: Asking,
+        now: Timestamp,
+    ) -> Result<Plan, Reason> {
         let descriptor = template.descriptor();
         let (settling, _) = descriptor.settled_by();
-        let changed = self.changed(query, settling, known.location.as_deref(), asking, now).await;
+        let changed = self.changed(query, settling, location, asking, now).await;
         let changed = changed.map_err(|error| {
             tracing::debug!(table = %settling, ?error, "partitions cannot be listed; the answer is whole");
             reason::PARTITIONS_UNKNOWN
@@ -157,7 +179,8 @@ impl Engine {
         asking: Asking,
         now: Timestamp,
     ) -> Result<Changed> {
-        let TableId { project, dataset, table } = table;
+        let id = table;
+        let TableId { project, dataset, table } = id;
         if [project, dataset, table].into_iter().any(|name| name.contains(['`', '\'', '\\', '\n'])) {
             return Err(Error::invalid(format!("table {table:?} has an odd name")));
         }
@@ -172,6 +195,10 @@ impl Engine {
         listing.cache.fresh_for = Some(LISTING);
         listing.cache.max_stale = Some(Duration::ZERO);
         let is_anew = asking == Asking::Anew;
+        let known = self.known_listing(&listing, id, asking, now).await;
+        if let Some(known) = known {
+            return Ok(known);
+        }
         listing.cache.skip_read = is_anew;
         let errand = if is_anew { Errand::Audit } else { Errand::Listing };
         let plan = self.whole_plan(&listing, now)?;
@@ -181,7 +208,57 @@ impl Engine {
             Asking::Nothing => self.shared.store.segment(&segment.key),
         };
         let Some(stored) = stored else { return Ok(Changed { at: now, stamps: Arc::default() }) };
-        Ok(Changed { at: stored.fetched_at, stamps: self.stamps(&stored, now)? })
+        let changed = Changed { at: stored.fetched_at, stamps: self.stamps(&stored, now)? };
+        self.keep_listing(&listing, &changed, now);
+        Ok(changed)
+    }
+
+    /// The last listing, if it still holds: while it is young, or where the table says, for nothing, that
+    /// it has not changed since.
+    async fn known_listing(&self, listing: &Query, table: &TableId, asking: Asking, now: Timestamp) -> Option<Changed> {
+        let (known, _) = self.shared.store.note::<Changed>(&self.listing_key(listing))?;
+        if now.since(known.at) < LISTING {
+            return Some(Changed::clone(&known)).filter(|_| asking != Asking::Anew);
+        }
+        if asking != Asking::Jobs {
+            return None;
+        }
+        let modified = self.source.table(table).await.ok()?.last_modified;
+        if modified.plus(UNSURE) > known.at {
+            return None;
+        }
+        let confirmed = Changed { at: now, stamps: Arc::clone(&known.stamps) };
+        self.keep_listing(listing, &confirmed, now);
+        Some(confirmed)
+    }
+
+    fn keep_listing(&self, listing: &Query, changed: &Changed, now: Timestamp) {
+        let key = self.listing_key(listing);
+        let is_newer = self.shared.store.note::<Changed>(&key).is_none_or(|(known, _)| known.at < changed.at);
+        if is_newer {
+            self.shared.store.keep_note(key, Arc::new(changed.clone()), size_of::<Changed>(), now, CONFIRMED);
+        }
+    }
+
+    fn listing_key(&self, listing: &Query) -> Key {
+        let scopes = (&self.settings.scope, &listing.scope, &listing.location, self.purges_of(listing));
+        Key::new(format!("listing {} {scopes:?} {}", self.identity, listing.sql))
+    }
+
+    /// The day of the first partition of a table.
+    pub(super) async fn first_partition(
+        self: &Arc<Self>,
+        query: &Query,
+        table: &TableId,
+        location: Option<&str>,
+        now: Timestamp,
+    ) -> Result<Option<Timestamp>> {
+        let changed = self.changed(query, table, location, Asking::Jobs, now).await?;
+        let days = changed.stamps.keys().filter_map(|id| {
+            let day = id.get(..8).filter(|day| day.bytes().all(|digit| digit.is_ascii_digit()))?;
+            chrono::NaiveDate::parse_from_str(day, "%Y%m%d").ok()
+        });
+        Ok(days.min().map(|day| Timestamp::from(day.and_time(chrono::NaiveTime::MIN).and_utc())))
     }
 
     /// The stamps of a listing, read once for all who look at it.

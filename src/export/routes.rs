@@ -137,7 +137,12 @@ pub(super) async fn ready(State(export): State<Arc<Export>>) -> Reply {
         let message = "no source is configured; add one to the configuration file";
         return Err(Error::new(Kind::Overloaded, message).into());
     }
-    Ok(Json(json!({"ready": true, "sources": sources})).into_response())
+    let mut ready = json!({"ready": true, "sources": sources});
+    let local = export.app.locals();
+    if !local.is_empty() {
+        ready["local"] = json!(local);
+    }
+    Ok(Json(ready).into_response())
 }
 
 pub(super) async fn metrics(State(export): State<Arc<Export>>) -> Reply {

@@ -70,6 +70,14 @@ impl Savings {
         }
     }
 
+    /// The savings of an answer that was made here of parts, in place of a job that would have billed
+    /// `bytes_uncached`.
+    pub fn of_local(parts: &[Part<'_>], bytes_uncached: u64) -> Self {
+        let all = Self::of(parts, bytes_uncached);
+        let causes = [(Saving::Local, all.bytes_saved)].into_iter().filter(|(_, bytes)| *bytes > 0).collect();
+        Self { causes, ..all }
+    }
+
     /// The saved bytes by cause; those of a cause are more than none.
     pub fn by_cause(&self) -> impl Iterator<Item = (Saving, u64)> {
         self.causes.iter().map(|(saving, bytes)| (*saving, *bytes))

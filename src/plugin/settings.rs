@@ -9,11 +9,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde::Deserialize as _;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
-use weir_plan::{Error, Price, Result, SourceDescriptor};
+use weir_plan::{Error, LocalRelation, Price, Result, SourceDescriptor};
 
 use super::keys::Keys;
 use crate::config::{BigQueryConfig, Login, Secret, parse_bytes, parse_deadline};
+use crate::engine::LocalSettings;
 use crate::ledger::{Budget, Share};
 use crate::source::Priority;
 
@@ -58,7 +60,8 @@ pub(super) fn big_query(json: &[u8], secure: &HashMap<String, String>) -> Result
         },
         deadline: deadline(keys)?,
         allowed_datasets: allowed_datasets(keys)?,
-        descriptors: descriptors(keys.value("descriptors"))?,
+        descriptors: list("descriptors", keys.value("descriptors"), SourceDescriptor::check)?,
+        local: local(keys)?,
     })
 }
 
@@ -228,17 +231,25 @@ fn price(value: Option<&Value>) -> Result<Price> {
     price.map_err(|error: Error| error.context("jsonData.pricePerTiB"))
 }
 
-/// An array of descriptors, or its text; an empty text is what a form leaves.
-fn descriptors(value: Option<&Value>) -> Result<Vec<SourceDescriptor>> {
+/// An array, or its text, of what `check` accepts; an empty text is what a form leaves.
+fn list<T: DeserializeOwned>(key: &str, value: Option<&Value>, check: impl Fn(T) -> Result<T>) -> Result<Vec<T>> {
     let read = match value {
         None => return Ok(vec![]),
         Some(Value::String(text)) if text.trim().is_empty() => return Ok(vec![]),
         Some(Value::String(text)) => serde_json::from_str(text),
-        Some(other) => Vec::<SourceDescriptor>::deserialize(other),
+        Some(other) => Vec::<T>::deserialize(other),
     };
-    let read: Vec<SourceDescriptor> = read.map_err(|error| Error::invalid(format!("jsonData.descriptors: {error}")))?;
-    let checked = read.into_iter().map(SourceDescriptor::check).collect::<Result<_>>();
-    checked.map_err(|error| error.context("jsonData.descriptors"))
+    let read: Vec<T> = read.map_err(|error| Error::invalid(format!("jsonData.{key}: {error}")))?;
+    let checked = read.into_iter().map(check).collect::<Result<_>>();
+    checked.map_err(|error| error.context(format_args!("jsonData.{key}")))
+}
+
+/// What is kept here.
+fn local(keys: Keys<'_>) -> Result<LocalSettings> {
+    let ready_made = keys.text("localRelations")?.filter(|name| !name.trim().is_empty());
+    let others = list("relations", keys.value("relations"), LocalRelation::check)?;
+    LocalSettings::of(ready_made, others, bytes(keys, "localMemory")?)
+        .map_err(|error| error.context("jsonData.localRelations"))
 }
 
 fn priority(text: Option<&str>) -> Result<Priority> {

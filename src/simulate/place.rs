@@ -16,10 +16,13 @@ use crate::app::App;
 use crate::cache::StoreSettings;
 use crate::clock::{Clock, ManualClock};
 use crate::config::Config;
-use crate::engine::{Engine, EngineSettings};
+use crate::engine::{Engine, EngineSettings, LocalSettings};
 use crate::monitoring::synthetic::{PROJECT, Synthetic};
 use crate::source::embedded::Embedded;
 use crate::source::{Estimate, Identity, Job, Outcome, Source, Table};
+
+/// How long the data are there before a trace begins.
+const BEFORE: Duration = Duration::from_hours(3);
 
 /// The data, and the time there.
 pub(super) struct Place {
@@ -28,26 +31,30 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// Generates the data of a trace as of its start.
+    /// Generates the data of a trace. They are there some hours before its start, so that no partition is as
+    /// young as one that is still being written.
     pub(super) async fn make(trace: &Trace) -> Result<Self> {
-        let clock = Arc::new(ManualClock::new(trace.start));
+        let installed = trace.start.minus(BEFORE);
+        let clock = Arc::new(ManualClock::new(installed));
         let synthetic = Arc::new(Synthetic::new(trace.data()));
         let source =
             Embedded::new(PROJECT, Arc::clone(&clock) as Arc<dyn Clock>).with_feed(Arc::clone(&synthetic) as _);
         let generated = tokio::task::spawn_blocking({
-            let (source, start) = (source.clone(), trace.start);
-            move || synthetic.install(&source, start, &mut |_| ())
+            let source = source.clone();
+            move || synthetic.install(&source, installed, &mut |_| ())
         });
         generated.await.map_err(|error| Error::internal("the generator failed").with_source(error))??;
+        clock.set(trace.start);
         Ok(Self { source, clock })
     }
 
     /// An engine with an empty store, and the meter of its jobs, which no engine of another name joins.
-    pub(super) fn engine(&self, name: &'static str) -> (Arc<Engine>, Arc<Meter>) {
+    pub(super) fn engine(&self, name: &'static str, local: LocalSettings) -> (Arc<Engine>, Arc<Meter>) {
         let clock = Arc::clone(&self.clock) as Arc<dyn Clock>;
         let meter = Arc::new(Meter::new(name, self.source.clone(), Arc::clone(&clock)));
         let mut app = App::new(StoreSettings::of(Config::CACHE_CAPACITY), clock, App::GRACE);
-        let engine = app.add_source("simulated", Arc::clone(&meter) as Arc<dyn Source>, EngineSettings::default());
+        let settings = EngineSettings { local: Arc::new(local), ..EngineSettings::default() };
+        let engine = app.add_source("simulated", Arc::clone(&meter) as Arc<dyn Source>, settings);
         (engine, meter)
     }
 
@@ -192,6 +199,11 @@ impl Source for Meter {
     }
 
     async fn table(&self, table: &TableId) -> Result<Table> {
+        // A table that has not changed confirms its listing.
+        let name = format!("'{}'", table.table);
+        for (_, listed) in self.listed.lock().iter_mut().filter(|(sql, _)| sql.contains(&name)) {
+            *listed = self.clock.now();
+        }
         self.source.table(table).await
     }
 }

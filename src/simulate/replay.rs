@@ -15,7 +15,7 @@ use weir_plan::{Error, Mode, Query, Result, Step, Timestamp};
 use super::place::{ASKER, Meter, Place, Read};
 use super::tally::Tally;
 use super::trace::Kind;
-use crate::engine::{Answer, Door, Engine, LISTING, Status};
+use crate::engine::{Answer, Door, Engine, LISTING, LocalSettings, Status};
 
 /// How long the end of a job is waited for before the engine is asked again whether it has it.
 const PATIENCE: Duration = Duration::from_millis(50);
@@ -24,6 +24,7 @@ const PATIENCE: Duration = Duration::from_millis(50);
 const ATTEMPTS: u32 = 1000;
 
 /// One text that is asked again and again.
+#[derive(Clone)]
 pub(super) struct Asked {
     pub(super) kind: Kind,
     pub(super) sql: String,
@@ -57,8 +58,8 @@ struct Known {
 }
 
 impl Replay {
-    pub(super) fn new(name: &'static str, place: &Place, asked: Vec<Asked>) -> Self {
-        let (engine, meter) = place.engine(name);
+    pub(super) fn new(name: &'static str, place: &Place, asked: Vec<Asked>, local: LocalSettings) -> Self {
+        let (engine, meter) = place.engine(name, local);
         let answers = asked.iter().map(|_| None).collect();
         let (tally, causes) = (Tally::default(), BTreeMap::new());
         Self { engine, meter, asked, answers, tally, causes, confirmed: (0, 0) }

@@ -17,6 +17,8 @@ pub struct Report {
     pub rows: Vec<Row>,
     /// Where the bytes of the row `delta` go, the most first.
     pub delta: Vec<Part>,
+    /// Where those of the row `weir` go.
+    pub weir: Vec<Part>,
     /// Where those of the row `exporter-weir` go.
     pub exporter: Vec<Part>,
     /// What was looked at besides.
@@ -128,7 +130,7 @@ impl Report {
         );
         let heads = ["ROW", "REQUESTS", "JOBS", "BILLED", "COSTS", "AGE P99"];
         table(&mut text, &heads.map(str::to_owned), self.rows.iter().map(cells));
-        for (name, parts) in [("delta", &self.delta), ("exporter-weir", &self.exporter)] {
+        for (name, parts) in [("delta", &self.delta), ("weir", &self.weir), ("exporter-weir", &self.exporter)] {
             let _ = writeln!(text, "\nWhere the bytes of {name} go:\n");
             let heads = ["PANELS", "MODE", "REASON", "READS", "JOBS", "BILLED"].map(str::to_owned);
             table(&mut text, &heads, parts.iter().map(part_cells));
@@ -138,7 +140,7 @@ impl Report {
             text,
             "\n{priced_exactly} uncached requests are priced to the byte by dry run (the others rounded up), {executed} were \
              run and billed the same.\n{hits_confirmed} requests that had to be hits were put to the engine; \
-             {hits_refuted} of them were none.\nThe row weir is delta's until local relations exist."
+             {hits_refuted} of them were none."
         );
         text
     }

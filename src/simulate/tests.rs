@@ -1,5 +1,7 @@
 //! A small trace end to end: what is printed is what the source billed.
 
+use weir_plan::Mode;
+
 use super::*;
 
 /// Two viewers who look for twelve minutes over a midnight at two flows and a running total.
@@ -36,6 +38,10 @@ async fn a_small_trace_costs_what_the_source_bills() {
     assert!(row("limit").bytes < row("delta").bytes && row("delta").bytes < row("uncached").bytes, "{}", report.text());
     assert!(row("delta").age_p99_s.unwrap() <= 330.0);
     assert_eq!(report.delta.iter().map(|part| part.bytes).sum::<u64>(), row("delta").bytes);
+    assert_eq!(report.weir.iter().map(|part| part.bytes).sum::<u64>(), row("weir").bytes);
+    assert!(report.weir.iter().all(|part| part.mode == Mode::Local), "{}", report.text());
+    let (weir, limit) = (row("weir").bytes, row("limit").bytes);
+    assert!(weir < row("delta").bytes && limit <= weir, "{}", report.text());
     assert_eq!(report.exporter.iter().map(|part| part.jobs).sum::<u64>(), row("exporter-weir").jobs);
     // The running total is asked whole, once in each slot and on each side of midnight.
     let whole = report.delta.iter().find(|part| part.kind == "cumulative").unwrap();

@@ -27,7 +27,7 @@ mod time_text;
 mod types;
 mod wildcard;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -37,7 +37,8 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datafusion::physical_plan::collect;
-use weir_plan::{Error, Kind, Result, TableId, Timestamp};
+use weir_plan::extent::DAY;
+use weir_plan::{Error, Extent, Kind, Result, TableId, Timestamp};
 
 use self::catalog::{Catalog, Relation, View, not_found};
 use self::jobs::Jobs;
@@ -218,6 +219,23 @@ impl Embedded {
     /// Those of [`Source::dry_run`].
     pub async fn price(&self, job: &Job) -> Result<u64> {
         self.planned(job).await.map(|(planned, _)| planned.bytes.billed)
+    }
+
+    /// The whole days of `range` from the first to the last that a job would read, by table; a table
+    /// that it need not read is not there.
+    ///
+    /// # Errors
+    /// Those of [`Source::dry_run`].
+    pub async fn reads(&self, job: &Job, range: Extent) -> Result<BTreeMap<TableId, Extent>> {
+        let (planned, _) = self.planned(job).await?;
+        let (start, end): (Timestamp, Timestamp) = (range.start().floor(DAY), range.end().ceil(DAY));
+        let length = usize::try_from(DAY).unwrap_or(usize::MAX);
+        let days: Vec<i64> = (start.micros()..end.micros()).step_by(length).collect();
+        let read = bill::days(&planned.plan, &days).map_err(|error| errors::of(error, &planned.words))?;
+        let extent = |(first, last): (i64, i64)| {
+            Extent::new(Timestamp::saturating(first), Timestamp::saturating(last.saturating_add(DAY)))
+        };
+        read.into_iter().map(|(table, days)| Ok((table, extent(days)?))).collect()
     }
 
     /// Plans off the async threads: views of many tables take tens of milliseconds.

@@ -5,7 +5,7 @@
 
 pub mod experiments;
 mod settle;
-mod text;
+pub(crate) mod text;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -245,7 +245,12 @@ impl SourceDescriptor {
 
     /// The table whose partitions settle the past, and how they belong to the time.
     pub fn settled_by(&self) -> (&TableId, Option<&Pruning>) {
-        let Some(daily) = &self.daily_table else { return (&self.table, self.pruning.as_ref()) };
+        let Some(daily) = &self.daily_table else {
+            return match &*self.branches {
+                [only] => (&only.table, only.pruning.as_ref()),
+                _ => (&self.table, self.pruning.as_ref()),
+            };
+        };
         let branch = self.branches.iter().find(|branch| branch.table == *daily);
         (daily, branch.map_or(self.pruning.as_ref(), |branch| branch.pruning.as_ref()))
     }

@@ -68,12 +68,28 @@ impl View {
         Some(Self { branches: vec![branch], text })
     }
 
-    /// The text for rows with a time in `extent` as of `now`, whose date stands in it for `CURRENT_DATE`.
-    pub fn text(&self, extent: Extent, sides: Sides, now: Timestamp) -> String {
-        let reading = Reading { branches: &self.branches, extent, sides, now };
+    /// The text for rows with a time in `extent` as of `now`, whose date stands in it for `CURRENT_DATE`;
+    /// the tables in `empty` are left out.
+    pub fn text(&self, extent: Extent, sides: Sides, now: Timestamp, empty: &BTreeSet<TableId>) -> String {
+        let reading = Reading { branches: &self.branches, extent, sides, now, empty };
         let mut text = String::new();
         reading.write(&self.text, &mut text);
         text
+    }
+
+    /// The tables that are read for `extent`, each with a text whose dry run says whether the partitions
+    /// that are read have any rows.
+    pub fn probes(&self, extent: Extent, sides: Sides) -> Vec<(TableId, String)> {
+        let none = BTreeSet::new();
+        let reading = Reading { branches: &self.branches, extent, sides, now: extent.start(), empty: &none };
+        let probe = |(place, branch): (usize, &Branch)| {
+            let column = &branch.pruning.as_ref()?.column;
+            reading.times(place)?;
+            let mut text = format!("SELECT `{column}` FROM ");
+            reading.write_branch(place, &mut text);
+            Some((branch.table.clone(), text))
+        };
+        self.branches.iter().enumerate().filter_map(probe).collect()
     }
 }
 
@@ -92,12 +108,15 @@ struct Reading<'a> {
     extent: Extent,
     sides: Sides,
     now: Timestamp,
+    empty: &'a BTreeSet<TableId>,
 }
 
 impl Reading<'_> {
     /// The times of which a branch is read.
     fn times(&self, branch: usize) -> Option<Extent> {
-        match self.branches[branch].side {
+        let Branch { side, table, .. } = &self.branches[branch];
+        match side {
+            _ if self.empty.contains(table) => None,
             Side::Both => Some(self.extent),
             Side::Live => self.sides.live,
             Side::Daily => self.sides.daily,

@@ -4,6 +4,7 @@
 //! grouped to (experiment, branch, window) before they are summed up over time.
 
 use weir_plan::TableId;
+use weir_plan::local::experiments::{FLOWS, crash_counts, flow, other_events};
 
 use super::apps::in_v1;
 use super::tables::{Fact, derived, telemetry};
@@ -11,6 +12,9 @@ use super::tables::{Fact, derived, telemetry};
 /// The moment after which a view reads live tables, inclusive on the daily side: on UTC day D only
 /// the window at 00:00 of D − 2 is daily, the rest of D − 2 is live.
 const CUT: &str = "TIMESTAMP(DATE_SUB(CURRENT_DATE(), INTERVAL 2 DAY))";
+
+/// The column of time of tables and union views.
+const WINDOW: &str = "window_start";
 
 /// Names and texts of all views, in an order in which they can be created.
 pub(super) fn all() -> Vec<(TableId, String)> {
@@ -22,12 +26,8 @@ pub(super) fn all() -> Vec<(TableId, String)> {
         (search.clone(), searches()),
         (crash.clone(), union(Fact::Crash)),
     ];
-    for (view, counter) in [
-        ("experiment_enrollment_overall", "enroll_count"),
-        ("experiment_unenrollment_overall", "unenroll_count"),
-        ("experiment_exposure_overall", "exposure_count"),
-    ] {
-        views.push((telemetry(view), flow(&enrollment, counter)));
+    for (view, counter) in FLOWS {
+        views.push((telemetry(view), flow(&enrollment, WINDOW, counter)));
     }
     for (view, column) in [
         ("experiment_cumulative_search_count", "cumulative_search_count"),
@@ -36,10 +36,10 @@ pub(super) fn all() -> Vec<(TableId, String)> {
     ] {
         views.push((telemetry(view), running(&search, column)));
     }
-    views.push((telemetry("experiment_enrollment_other_events_overall"), other_events(&enrollment)));
+    views.push((telemetry("experiment_enrollment_other_events_overall"), other_events(&enrollment, WINDOW)));
     views.push((telemetry("experiment_enrollment_cumulative_population_estimate"), population(&enrollment)));
     views.push((telemetry("experiment_enrollment_daily_active_population"), active_population()));
-    views.push((telemetry("experiment_crash_counts"), crash_counts(&crash)));
+    views.push((telemetry("experiment_crash_counts"), crash_counts(&crash, WINDOW)));
     views
 }
 
@@ -58,45 +58,6 @@ fn union(fact: Fact) -> String {
         .collect();
     branches.push(format!("SELECT {columns}\nFROM `{}`\nWHERE window_start <= {CUT}", fact.daily_table()));
     branches.join("\nUNION ALL\n")
-}
-
-/// Sum of one counter.
-fn flow(source: &TableId, counter: &str) -> String {
-    format!(
-        "SELECT window_start AS time, experiment, branch, normalized_channel, SUM({counter}) AS value\n\
-         FROM `{source}`\n\
-         GROUP BY window_start, experiment, branch, normalized_channel"
-    )
-}
-
-/// One row for each window and kind of event, zeros too.
-fn other_events(source: &TableId) -> String {
-    let events = [
-        ("graduated", "graduate_count"),
-        ("enroll_failed", "enroll_failed_count"),
-        ("unenroll_failed", "unenroll_failed_count"),
-        ("updated", "update_count"),
-        ("update_failed", "update_failed_count"),
-        ("disqualification", "disqualification_count"),
-        ("validation_failed", "validation_failed_count"),
-    ];
-    let names: Vec<_> = events.iter().map(|(event, _)| format!("SELECT '{event}' AS event")).collect();
-    let names = names.join(" UNION ALL ");
-    let sums: Vec<_> = events.iter().map(|(_, counter)| format!("SUM({counter}) AS {counter}")).collect();
-    let sums = sums.join(", ");
-    let cases: Vec<_> =
-        events.iter().map(|(event, counter)| format!("WHEN '{event}' THEN windows.{counter}")).collect();
-    let cases = cases.join(" ");
-    format!(
-        "SELECT windows.time, windows.experiment, windows.branch, windows.normalized_channel, events.event,\n\
-         CASE events.event {cases} END AS value\n\
-         FROM (\n\
-         SELECT window_start AS time, experiment, branch, normalized_channel, {sums}\n\
-         FROM `{source}`\n\
-         GROUP BY window_start, experiment, branch, normalized_channel\n\
-         ) AS windows\n\
-         CROSS JOIN ({names}) AS events"
-    )
 }
 
 /// Clients that are enrolled: running sum of those who came less those who went.
@@ -156,14 +117,6 @@ fn searches() -> String {
 /// A running sum that is there already.
 fn running(source: &TableId, column: &str) -> String {
     format!("SELECT window_start AS time, experiment, branch, {column} AS value\nFROM `{source}`")
-}
-
-fn crash_counts(source: &TableId) -> String {
-    format!(
-        "SELECT window_start AS time, experiment, branch, crash_process_type, SUM(crash_count) AS value\n\
-         FROM `{source}`\n\
-         GROUP BY window_start, experiment, branch, crash_process_type"
-    )
 }
 
 #[cfg(test)]

@@ -66,6 +66,7 @@ fn the_official_keys_are_read() {
         allowed_datasets: Some(vec!["bigquery-public-data.samples".into(), "sales".into()]),
         price: Price::default(),
         descriptors: vec![],
+        local: LocalSettings::default(),
         budget: Budget {
             daily_bytes: Some(1 << 40),
             daily_bytes_per_principal: Some(1000),

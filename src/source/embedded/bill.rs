@@ -11,7 +11,7 @@ use weir_plan::TableId;
 
 use super::partition::PartitionKey;
 use super::provider::Provider;
-use super::pruning::surviving;
+use super::pruning::{self, surviving};
 use crate::source::{MINIMUM_BYTES_PER_TABLE, billed_bytes};
 
 /// Bytes of one job.
@@ -48,6 +48,23 @@ pub(super) fn bytes(plan: &LogicalPlan, tables: &BTreeSet<TableId>, shards: &BTr
         }
     }
     Ok(total)
+}
+
+/// The days (µs) that the scans of a plan read, by table, out of `days`; a table that need not be read is
+/// not there.
+pub(super) fn days(plan: &LogicalPlan, days: &[i64]) -> Result<BTreeMap<TableId, (i64, i64)>> {
+    let mut read: BTreeMap<TableId, (i64, i64)> = BTreeMap::new();
+    plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::TableScan(scan) = node
+            && let Some(table) = Provider::of(scan)
+            && let Some((first, last)) = pruning::days(&table, &scan.filters, days.iter().copied())
+        {
+            let hull = read.entry(table.id().clone()).or_insert((first, last));
+            *hull = (hull.0.min(first), hull.1.max(last));
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(read)
 }
 
 /// What the scans of a job read, each cell once however often it is read.

@@ -29,6 +29,22 @@ pub(super) fn surviving<'a>(table: &'a TableRows, filters: &[Expr]) -> Vec<(Part
     .collect()
 }
 
+/// The first and the last of `days` (µs) whose rows can survive all of `filters`, where there are any;
+/// of a table without partitions all.
+pub(super) fn days(table: &TableRows, filters: &[Expr], days: impl Iterator<Item = i64>) -> Option<(i64, i64)> {
+    let column = table.pruning().map(|(column, _)| column);
+    let survives = |day: &i64| {
+        column.is_none_or(|column| {
+            let range = Some((*day, *day + DAY - 1));
+            let span = Span { column: column.name(), is_date: *column.data_type() == DataType::Date32, range };
+            filters.iter().all(|filter| span.may_keep(filter))
+        })
+    };
+    days.filter(survives).fold(None, |hull: Option<(i64, i64)>, day| {
+        Some(hull.map_or((day, day), |(first, last)| (first.min(day), last.max(day))))
+    })
+}
+
 /// What is known of the partitioning column in one partition.
 struct Span<'a> {
     column: &'a str,

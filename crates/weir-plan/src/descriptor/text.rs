@@ -29,57 +29,52 @@ fn duration_text(duration: Duration) -> String {
 }
 
 /// A duration as text.
-pub(super) mod duration {
+pub(crate) mod duration {
     use std::time::Duration;
 
     use serde::{Deserialize, Deserializer, Serializer, de};
 
-    pub(in super::super) fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&super::duration_text(*duration))
     }
 
-    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
         let text = String::deserialize(deserializer)?;
         super::parse_duration(&text).map_err(|error| de::Error::custom(error.message()))
     }
 }
 
 /// A table's name as text.
-pub(super) mod table {
+pub(crate) mod table {
     use serde::{Deserialize, Deserializer, Serializer, de};
 
     use crate::query::TableId;
 
-    pub(in super::super) fn serialize<S: Serializer>(table: &TableId, serializer: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: Serializer>(table: &TableId, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(table)
     }
 
-    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<TableId, D::Error> {
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<TableId, D::Error> {
         let text = String::deserialize(deserializer)?;
         text.parse().map_err(|error: crate::Error| de::Error::custom(error.message()))
     }
 }
 
 /// A table's name as text, where there is one.
-pub(super) mod optional_table {
+pub(crate) mod optional_table {
     use serde::{Deserializer, Serializer};
 
     use crate::query::TableId;
 
     #[expect(clippy::ref_option, reason = "serde's signature")]
-    pub(in super::super) fn serialize<S: Serializer>(
-        table: &Option<TableId>,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: Serializer>(table: &Option<TableId>, serializer: S) -> Result<S::Ok, S::Error> {
         match table {
             Some(table) => serializer.collect_str(table),
             None => serializer.serialize_none(),
         }
     }
 
-    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Option<TableId>, D::Error> {
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<TableId>, D::Error> {
         super::table::deserialize(deserializer).map(Some)
     }
 }

@@ -4,6 +4,7 @@
 //! Rules: settled segments are named by the state of their partitions, so that a changed partition is
 //! another segment; open ones live for a slot. A text that cannot be planned so is answered whole.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use crate::analysis::{BucketStep, OrderKey, Reason, Role, reason};
 use crate::descriptor::{Regime, SourceDescriptor, State, TimeType};
 use crate::error::{Error, Result};
 use crate::extent::{Extent, Step, Timestamp, segments};
-use crate::query::Query;
+use crate::query::{Query, TableId};
 
 use super::template::{Cut, Template};
 use super::{Context, Freshness, Key, Mode, Plan, Segment, lifetime, preimage, slot};
@@ -38,6 +39,8 @@ pub struct Assembly {
     pub template: Arc<Template>,
     /// The moment of the plan.
     pub as_of: Timestamp,
+    /// When it was found out when partitions last changed.
+    pub listed: Timestamp,
     /// The output with the time by which rows are cut.
     pub time_output: TimeOutput,
     /// The answer's range: whole buckets for buckets, the asked range for raw rows.
@@ -48,6 +51,8 @@ pub struct Assembly {
     pub descending: Option<bool>,
     /// What `$__interval` stands for in the segments' SQL.
     pub step: Step,
+    /// Tables of the source's view that have no rows where they are read, and are left out.
+    pub empty: BTreeSet<TableId>,
 }
 
 /// An output by its place or its name.
@@ -96,7 +101,17 @@ pub fn delta(
     let unit = descriptor.segment_unit();
     let assembly = |time_output, range, step| {
         let template = Arc::clone(template);
-        Assembly { template, as_of: now, time_output, range, order: vec![], descending: None, step }
+        Assembly {
+            template,
+            as_of: now,
+            listed: listing.at,
+            time_output,
+            range,
+            order: vec![],
+            descending: None,
+            step,
+            empty: BTreeSet::new(),
+        }
     };
     let (mode, assembly, extents) = match &template.cut {
         Cut::Delta(delta) => {
@@ -279,7 +294,7 @@ fn gone() -> Error {
 pub fn joined(assembly: &Assembly, segments: &[&Segment]) -> Result<Segment> {
     let first = *segments.first().ok_or_else(gone)?;
     let extent = hull(Some(first), segments.last().copied())?;
-    let sql = assembly.template.text(extent, assembly.step, assembly.as_of).map_err(|_| gone())?;
+    let sql = assembly.template.text(extent, assembly.step, assembly.as_of, &assembly.empty).map_err(|_| gone())?;
     if let [only] = segments {
         return Ok(Segment { sql, ..(*only).clone() });
     }

@@ -1,6 +1,8 @@
 //! A text that may be answered in parts, prepared once: what its analysis found, what is known of its
 //! source, and how the source is read.
 
+use std::collections::BTreeSet;
+
 use sha2::{Digest, Sha256};
 
 use crate::analysis::{Analysis, Delta, Mode, Reason, Rows, TimeRef, reason, verify};
@@ -69,18 +71,30 @@ impl Template {
         let step = Step::Micros(HOUR);
         let expanded = self.expand(day, step)?;
         verify(&self.sql, &expanded, self.filter(), day)?;
-        self.text(day, step, day.start()).map(drop)
+        self.text(day, step, day.start(), &BTreeSet::new()).map(drop)
     }
 
-    /// The SQL that answers for `extent` as of `now`.
+    /// The SQL that answers for `extent` as of `now`; of a view, tables in `empty` are left out.
     ///
     /// # Errors
     /// Why it cannot be written.
-    pub fn text(&self, extent: Extent, step: Step, now: Timestamp) -> Result<String, Reason> {
+    pub fn text(
+        &self,
+        extent: Extent,
+        step: Step,
+        now: Timestamp,
+        empty: &BTreeSet<TableId>,
+    ) -> Result<String, Reason> {
         let expanded = self.expand(extent, step)?;
         let Some((view, names)) = &self.view else { return Ok(expanded) };
-        let view = view.text(extent, self.descriptor.sides(extent, now), now);
+        let view = view.text(extent, self.descriptor.sides(extent, now), now, empty);
         substituted(&expanded, names, &view).ok_or(reason::VIEW_NOT_REPLACED)
+    }
+
+    /// The tables of a view that are read for `extent` as of `now`, as [`View::probes`] gives them.
+    pub fn probes(&self, extent: Extent, now: Timestamp) -> Vec<(TableId, String)> {
+        let view = self.view.as_ref();
+        view.map(|(view, _)| view.probes(extent, self.descriptor.sides(extent, now))).unwrap_or_default()
     }
 
     pub(super) fn expand(&self, extent: Extent, step: Step) -> Result<String, Reason> {

@@ -1,5 +1,7 @@
 //! Views by their tables, as text; that they answer the same is shown where SQL can be run.
 
+use std::collections::BTreeSet;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -54,7 +56,7 @@ fn view(overall: &str, union: &str) -> Result<View, Reason> {
 
 fn text(extent: Extent) -> String {
     let now = at(NOW);
-    view(OVERALL, UNION).unwrap().text(extent, descriptor().sides(extent, now), now)
+    view(OVERALL, UNION).unwrap().text(extent, descriptor().sides(extent, now), now, &BTreeSet::new())
 }
 
 #[test]
@@ -85,7 +87,7 @@ fn a_table_outside_of_a_union_is_read_without_rows() {
     let only = SourceDescriptor { branches: vec![branch("live_a", Side::Live, None)], ..descriptor() };
     let view = View::new(&only, |table| (table.table == "v").then_some("SELECT ts FROM `p.d.live_a`")).unwrap();
     let past = extent("2024-03-01", "2024-03-05");
-    let text = view.text(past, only.sides(past, at(NOW)), at(NOW));
+    let text = view.text(past, only.sides(past, at(NOW)), at(NOW), &BTreeSet::new());
     assert_eq!(text, "SELECT ts FROM (SELECT * FROM `p.d.live_a` WHERE FALSE) AS `live_a`");
 }
 

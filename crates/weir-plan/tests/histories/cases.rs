@@ -1,6 +1,8 @@
 //! Named cases of what is fetched, and when: short histories that are written down. Every answer in
 //! them is judged as those of random histories are.
 
+use std::collections::BTreeSet;
+
 use std::time::Duration;
 
 use weir_plan::descriptor::{Regime, State};
@@ -255,6 +257,7 @@ fn a_predicate_beside_the_time_filter_is_kept() {
     let sql = "SELECT $__timeGroup(ts, 1h) AS t, SUM(v) FROM `p.d.live` \
         WHERE submission_date >= '2024-03-01' AND $__timeFilter(ts) GROUP BY 1";
     let day = Extent::new(at("2024-03-05"), at("2024-03-06")).unwrap();
-    let text = Kind::Days.template(sql, None).text(day, "1h".parse().unwrap(), at("2024-03-10")).unwrap();
+    let text =
+        Kind::Days.template(sql, None).text(day, "1h".parse().unwrap(), at("2024-03-10"), &BTreeSet::new()).unwrap();
     assert!(text.contains("WHERE submission_date >= '2024-03-01' AND ts >= TIMESTAMP '2024-03-05"), "{text}");
 }

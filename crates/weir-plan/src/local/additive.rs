@@ -1,0 +1,171 @@
+//! Whether sums of coarse rows are the sums of the fine ones: texts that do nothing with some columns
+//! but add them up.
+
+use std::ops::ControlFlow;
+
+use sqlparser::ast::{
+    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, Query, Select, SelectItem, SetExpr,
+    Statement, Visit, Visitor,
+};
+use sqlparser::dialect::BigQueryDialect;
+use sqlparser::parser::Parser;
+
+/// Scalar functions that may stand round sums and dimensions.
+const SCALARS: [&str; 8] = ["coalesce", "ifnull", "nullif", "safe_divide", "round", "lower", "upper", "concat"];
+
+/// The columns that are different in coarse rows.
+#[derive(Clone, Copy, Debug)]
+pub struct Columns<'a> {
+    /// Those of which a coarse row has the sum.
+    pub additive: &'a [String],
+    /// The column of time.
+    pub time: &'a str,
+    /// Whether the text was found to cut its time into buckets only, so that it may name it.
+    pub buckets: bool,
+}
+
+/// Whether a text without macros answers the same over sums of rows as over the rows: one SELECT from
+/// one relation that groups, and has nothing of `columns` but sums.
+pub fn adds_up(sql: &str, columns: Columns<'_>) -> bool {
+    let Ok(statements) = Parser::parse_sql(&BigQueryDialect {}, sql) else { return false };
+    let [Statement::Query(query)] = &*statements else { return false };
+    let Some(select) = only_select(query) else { return false };
+    let groups = match &select.group_by {
+        GroupByExpr::Expressions(groups, with) => with.is_empty().then_some(groups.len()),
+        GroupByExpr::All(_) => None,
+    };
+    let Some(groups) = groups else { return false };
+    let mut sums = Sums { columns, sums: 0, mentions: 0, is_odd: false };
+    let _: ControlFlow<()> = query.visit(&mut sums);
+    let is_grouped = groups > 0 || sums.sums > 0;
+    // What is summed is mentioned inside of its sum, and nowhere else.
+    is_grouped && !sums.is_odd && sums.mentions == sums.sums
+}
+
+fn only_select(query: &Query) -> Option<&Select> {
+    let SetExpr::Select(select) = &*query.body else { return None };
+    let is_plain = query.with.is_none() && select.distinct.is_none() && select.qualify.is_none();
+    let names_columns = select
+        .projection
+        .iter()
+        .all(|item| matches!(item, SelectItem::UnnamedExpr(_) | SelectItem::ExprWithAlias { .. }));
+    let [from] = &*select.from else { return None };
+    (is_plain && names_columns && from.joins.is_empty()).then_some(select)
+}
+
+struct Sums<'a> {
+    columns: Columns<'a>,
+    sums: usize,
+    mentions: usize,
+    is_odd: bool,
+}
+
+impl Sums<'_> {
+    fn is_additive(&self, name: &str) -> bool {
+        self.columns.additive.iter().any(|column| column.eq_ignore_ascii_case(name))
+    }
+
+    fn name(&mut self, name: &str) {
+        self.mentions += usize::from(self.is_additive(name));
+        self.is_odd |= !self.columns.buckets && name.eq_ignore_ascii_case(self.columns.time);
+    }
+
+    fn function(&mut self, function: &Function) {
+        let name = function.name.to_string().to_lowercase();
+        if name == "sum" {
+            let is_sum = function.over.is_none() && function.filter.is_none() && self.is_of_one(&function.args);
+            self.sums += usize::from(is_sum);
+            self.is_odd |= !is_sum;
+        } else {
+            self.is_odd |= function.over.is_some() || !self.columns.buckets && !SCALARS.contains(&&*name);
+        }
+    }
+
+    /// Whether arguments are one additive column.
+    fn is_of_one(&self, arguments: &FunctionArguments) -> bool {
+        let FunctionArguments::List(list) = arguments else { return false };
+        let [FunctionArg::Unnamed(FunctionArgExpr::Expr(argument))] = &*list.args else { return false };
+        let name = match argument {
+            Expr::Identifier(name) => name,
+            Expr::CompoundIdentifier(path) => match path.last() {
+                Some(name) => name,
+                None => return false,
+            },
+            _ => return false,
+        };
+        list.duplicate_treatment.is_none() && list.clauses.is_empty() && self.is_additive(&name.value)
+    }
+}
+
+impl Visitor for Sums<'_> {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
+        // The outermost one has been looked at; an alias in ORDER BY may be called as a column is.
+        self.is_odd |= only_select(query).is_none();
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+        match expr {
+            Expr::Identifier(name) => self.name(&name.value),
+            Expr::CompoundIdentifier(path) => path.iter().for_each(|name| self.name(&name.value)),
+            Expr::Function(function) => self.function(function),
+            Expr::Subquery(_) | Expr::InSubquery { .. } | Expr::Exists { .. } => self.is_odd = true,
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_grouped_sums_add_up() {
+        let additive = ["value".to_owned()];
+        let check = |sql: &str, buckets: bool, expected: bool| {
+            let columns = Columns { additive: &additive, time: "time", buckets };
+            assert_eq!(adds_up(sql, columns), expected, "{sql}");
+        };
+        for sql in [
+            "SELECT SUM(value) FROM v",
+            "SELECT experiment, branch, SUM(value) AS total FROM v WHERE branch IS NOT NULL GROUP BY 1, 2 ORDER BY 3",
+            "SELECT SAFE_DIVIDE(SUM(v.value), 2) FROM p.d.v AS v",
+            "SELECT branch FROM v GROUP BY branch",
+        ] {
+            check(sql, false, true);
+        }
+        for sql in [
+            "SELECT value FROM v",
+            "SELECT MAX(value) FROM v",
+            "SELECT COUNT(*) FROM v",
+            "SELECT SUM(value + 1) FROM v",
+            "SELECT SUM(DISTINCT value) FROM v",
+            "SELECT SUM(value) FROM v WHERE value > 3",
+            "SELECT SUM(value) FROM v WHERE time > '2024-01-01'",
+            "SELECT SUM(value) FROM v GROUP BY value",
+            "SELECT DISTINCT branch FROM v",
+            "SELECT * FROM v",
+            "SELECT branch FROM v",
+            "SELECT SUM(value) FROM v JOIN w USING (branch)",
+            "SELECT SUM(SUM(value)) OVER () FROM v GROUP BY branch",
+            "WITH w AS (SELECT 1) SELECT SUM(value) FROM v",
+            "SELECT SUM(value) FROM (SELECT value FROM v)",
+            "SELECT SUM(value) FROM v WHERE branch IN (SELECT branch FROM w)",
+            "SELECT SUM(value) FROM v UNION ALL SELECT 1",
+            "not sql",
+        ] {
+            check(sql, false, false);
+        }
+        let bucket = "TIMESTAMP_SECONDS(DIV(UNIX_SECONDS(time), 3600) * 3600)";
+        check(
+            &format!("SELECT {bucket} AS time, SUM(value) AS value FROM v WHERE time >= '2024' GROUP BY 1"),
+            true,
+            true,
+        );
+        check(&format!("SELECT {bucket} AS time, MAX(value) FROM v GROUP BY 1"), true, false);
+        check(&format!("SELECT {bucket} AS time, SUM(value) FROM v GROUP BY 1"), false, false);
+    }
+}

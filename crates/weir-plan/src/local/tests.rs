@@ -1,0 +1,117 @@
+use super::experiments::relations;
+use super::*;
+use crate::descriptor::experiments::PROJECT;
+use crate::extent::HOUR;
+
+fn at(text: &str) -> Timestamp {
+    Timestamp::parse(text, Timestamp::MIN).unwrap()
+}
+
+fn extent(from: &str, to: &str) -> Extent {
+    Extent::new(at(from), at(to)).unwrap()
+}
+
+fn relation(name: &str) -> LocalRelation {
+    relations(PROJECT).into_iter().find(|relation| relation.name == name).unwrap()
+}
+
+#[test]
+fn ready_made_relations_can_be_read_in_parts_and_written_down() {
+    let all = relations(PROJECT);
+    assert_eq!(
+        all.iter().map(|relation| &*relation.name).collect::<Vec<_>>(),
+        ["enrollment", "search", "crash", "active"]
+    );
+    for relation in all {
+        let again = serde_json::from_value(serde_json::to_value(&relation).unwrap()).unwrap();
+        assert_eq!(relation.clone().check().unwrap(), again);
+        let template = relation.template().unwrap_or_else(|reason| panic!("{}: {reason}", relation.name));
+        assert_eq!(template.reason(), "buckets");
+        let (settled_by, _) = template.descriptor().settled_by();
+        assert_eq!(settled_by.project, PROJECT, "{}", relation.name);
+    }
+}
+
+#[test]
+fn the_base_reads_the_side_and_the_partitions_of_its_range() {
+    let template = relation("search").template().unwrap();
+    let text = |from, to, empty: &[&str]| {
+        let empty =
+            empty.iter().map(|app| TableId::new(PROJECT, format!("{app}_derived"), "experiment_search_events_live_v1"));
+        template.text(extent(from, to), Step::Micros(HOUR), at("2024-05-10T12:00:00Z"), &empty.collect()).unwrap()
+    };
+    let open = text("2024-05-10", "2024-05-11", &[]);
+    assert_eq!(
+        (open.matches("_live_v1` WHERE").count(), open.matches("search_aggregates_v1` WHERE").count()),
+        (4, 0),
+        "{open}"
+    );
+    assert!(open.contains("`partition_date` >= TIMESTAMP '2024-05-10 00:00:00"), "{open}");
+    let settled = text("2024-05-01", "2024-05-02", &[]);
+    assert_eq!(
+        (settled.matches("_live_v1` WHERE").count(), settled.matches("search_aggregates_v1` WHERE").count()),
+        (0, 1)
+    );
+    let two = text("2024-05-10", "2024-05-11", &["telemetry", "org_mozilla_fenix"]);
+    assert_eq!(two.matches("_live_v1` WHERE").count(), 2, "{two}");
+    let none = text(
+        "2024-05-10",
+        "2024-05-11",
+        &["telemetry", "org_mozilla_fenix", "org_mozilla_firefox_beta", "org_mozilla_firefox"],
+    );
+    assert!(none.contains("WHERE FALSE"), "{none}");
+    let probes = template.probes(extent("2024-05-10", "2024-05-11"), at("2024-05-10T12:00:00Z"));
+    assert_eq!(probes.len(), 4);
+    assert!(
+        probes[0].1.starts_with("SELECT `partition_date` FROM (SELECT * FROM `moz-fx-data-shared-prod."),
+        "{}",
+        probes[0].1
+    );
+}
+
+#[test]
+fn days_are_kept_by_their_age() {
+    let now = at("2024-05-10T12:00:00Z");
+    let tiers = |name: &str, from, to| -> Vec<(String, i64, Step)> {
+        let tiers = relation(name).tiers(extent(from, to), now).into_iter();
+        tiers.map(|Tier { days, step }| (days.start().to_string(), days.micros() / DAY, step)).collect()
+    };
+    let (fine, hour, day) = (Step::Micros(HOUR / 12), Step::Micros(HOUR), Step::Micros(DAY));
+    assert_eq!(
+        tiers("enrollment", "2024-01-01T03:00:00Z", "2024-05-10T12:00:00Z"),
+        [
+            ("2024-01-01T00:00:00Z".to_owned(), 40, day),
+            ("2024-02-10T00:00:00Z".to_owned(), 58, hour),
+            ("2024-04-08T00:00:00Z".to_owned(), 33, fine),
+        ]
+    );
+    assert_eq!(tiers("enrollment", "2024-05-09", "2024-05-10"), [("2024-05-09T00:00:00Z".to_owned(), 1, fine)]);
+    assert_eq!(tiers("enrollment", "2024-01-01", "2024-01-03"), [("2024-01-01T00:00:00Z".to_owned(), 2, day)]);
+    assert_eq!(tiers("active", "2024-01-01", "2024-05-10"), [("2024-01-01T00:00:00Z".to_owned(), 130, day)]);
+}
+
+#[test]
+fn contradictions_are_refused_with_their_remedy() {
+    let check = |change: fn(&mut LocalRelation), expected: &str| {
+        let mut relation = relation("enrollment");
+        change(&mut relation);
+        let error = relation.check().unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    };
+    let minutes = |step, days| Keep { step: Duration::from_mins(step), days };
+    check(|relation| relation.name = "a b".into(), "letters, digits and _");
+    check(|relation| relation.source.time_column = None, "time_column");
+    check(|relation| relation.source.grain = Duration::from_mins(7), "divides a day");
+    check(|relation| relation.measures.clear(), "no measures");
+    check(|relation| relation.totals[0].dimensions.push("os".into()), "names os");
+    check(|relation| relation.totals[0].column[0].plus.clear(), "adds at least one");
+    check(|relation| relation.keep = vec![Keep { step: Duration::from_mins(10), days: None }], "begins with the grain");
+    check(
+        |relation| relation.keep = vec![Keep { step: Duration::from_mins(5), days: Some(3) }],
+        "but the last has days",
+    );
+    let keep = vec![minutes(5, Some(3)), minutes(60, Some(2)), minutes(1440, None)];
+    let mut older = relation("enrollment");
+    older.keep = keep;
+    assert!(older.check().unwrap_err().to_string().contains("keep[1]"));
+}

@@ -1,0 +1,222 @@
+//! What is kept here says what the source itself says: over generated tables of experiments, whose
+//! clock moves over midnights, daily jobs and a backfill.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use weir_plan::extent::HOUR;
+use weir_plan::local::Keep;
+use weir_plan::local::experiments::relations;
+use weir_plan::{Extent, Mode, Query, Timestamp};
+
+use super::*;
+use crate::app::App;
+use crate::cache::StoreSettings;
+use crate::clock::{Clock, ManualClock};
+use crate::engine::{Answer, Door, EngineSettings, Status};
+use crate::monitoring::synthetic::{Backfill, Landing, PROJECT, Synthetic, SyntheticConfig};
+use crate::source::Source;
+
+fn at(text: &str) -> Timestamp {
+    Timestamp::parse(text, Timestamp::MIN).unwrap()
+}
+
+fn hours(hours: u64) -> Duration {
+    Duration::from_hours(hours)
+}
+
+/// 12 recipes, 6 days before noon of 2024-03-10; the job for 03-10 is nine hours late, that for 03-07
+/// lands in part and runs again on 03-12 at 09:00.
+struct Place {
+    source: Arc<Embedded>,
+    clock: Arc<ManualClock>,
+    slug: String,
+}
+
+fn place() -> Place {
+    let now = at("2024-03-10T12:00:00Z");
+    let clock = Arc::new(ManualClock::new(now));
+    let mut config = SyntheticConfig { history_days: 6, live_days: 4, ..SyntheticConfig::small(now) };
+    config.daily_job.exceptions.insert(now.date(), Landing::Late(hours(9)));
+    config.daily_job.exceptions.insert(at("2024-03-07").date(), Landing::Partial { until_hour: 9 });
+    config.daily_job.backfills.push(Backfill { day: at("2024-03-07").date(), at: at("2024-03-12T09:00:00Z") });
+    let synthetic = Arc::new(Synthetic::new(config));
+    let source = Embedded::new(PROJECT, Arc::clone(&clock) as Arc<dyn Clock>).with_feed(Arc::clone(&synthetic) as _);
+    let source = Arc::new(source);
+    synthetic.install(&source, now, &mut |_| {}).unwrap();
+    // Partitions are as young as the tables; what is younger than the grace of two hours is awaited.
+    clock.set(now.plus(hours(3)));
+    let live = synthetic.recipes().iter().find(|recipe| recipe.is_live(now) && recipe.branches.len() > 1);
+    Place { source, clock, slug: live.unwrap().slug.clone() }
+}
+
+impl Place {
+    fn engine(&self) -> Arc<Engine> {
+        self.engine_with(|_| {})
+    }
+
+    fn engine_with(&self, change: impl FnOnce(&mut LocalSettings)) -> Arc<Engine> {
+        let mut app = App::new(StoreSettings::of(64 << 20), Arc::clone(&self.clock) as Arc<dyn Clock>, App::GRACE);
+        let mut local = LocalSettings {
+            relations: relations(PROJECT),
+            companions: vec!["moz-fx-data-experiments.monitoring.experimenter_experiments_v1".parse().unwrap()],
+            memory: None,
+        };
+        change(&mut local);
+        let settings = EngineSettings { local: Arc::new(local), ..EngineSettings::default() };
+        app.add_source("only", Arc::clone(&self.source) as Arc<dyn Source>, settings)
+    }
+
+    fn query(&self, sql: &str, days: u64, step: &str) -> Query {
+        let now = self.clock.now();
+        let mut query =
+            Query::new(sql.replace("SLUG", &self.slug).replace("TELEMETRY", &format!("{PROJECT}.telemetry")));
+        query.range = Some(Extent::new(now.minus(hours(24 * days)).floor(HOUR), now).unwrap());
+        query.step = Some(step.parse().unwrap());
+        query.cache.max_stale = Some(Duration::ZERO);
+        query
+    }
+
+    /// What the source says to the text of an answer.
+    async fn direct(&self, answer: &Answer) -> crate::batches::Batches {
+        let job = Job::new(uuid::Uuid::new_v4().to_string(), &*answer.executed_sql);
+        self.source.run(job).await.unwrap_or_else(|error| panic!("{error:?}\n{}", answer.executed_sql)).batches
+    }
+}
+
+/// Within a slot to the second, an answer is fresh.
+const SLOT_AND_MORE: Duration = Duration::from_secs(301);
+
+async fn ask(engine: &Arc<Engine>, query: &Query) -> Answer {
+    engine.answer(query, Door::Export).await.unwrap_or_else(|error| panic!("{error:?}\n{}", query.sql))
+}
+
+const PANELS: [&str; 10] = [
+    "SELECT $__timeGroup(time, $__interval) AS time, branch AS metric, SUM(value) AS value \
+     FROM `TELEMETRY.experiment_enrollment_overall` \
+     WHERE experiment = 'SLUG' AND branch IS NOT NULL AND $__timeFilter(time) GROUP BY 1, 2 ORDER BY 1, 2",
+    "SELECT branch, SUM(value) AS value FROM `TELEMETRY.experiment_unenrollment_overall` \
+     WHERE experiment = 'SLUG' AND $__timeFilter(time) GROUP BY 1 ORDER BY 1",
+    "SELECT $__timeGroup(time, 1d) AS time, event, normalized_channel, SUM(value) AS value, COUNT(*) AS n \
+     FROM `TELEMETRY.experiment_enrollment_other_events_overall` WHERE $__timeFilter(time) GROUP BY 1, 2, 3 ORDER BY 1, 2, 3",
+    "SELECT time, branch, value FROM `TELEMETRY.experiment_enrollment_cumulative_population_estimate` \
+     WHERE experiment = 'SLUG' AND $__timeFilter(time) ORDER BY 1, 2, 3",
+    "SELECT branch, MAX(value) AS value FROM `TELEMETRY.experiment_enrollment_cumulative_population_estimate` \
+     WHERE $__timeFilter(time) GROUP BY 1 ORDER BY 1",
+    "SELECT $__timeGroup(time, $__interval) AS time, branch, MAX(value) AS value FROM `TELEMETRY.experiment_cumulative_ad_clicks` \
+     WHERE $__timeFilter(time) GROUP BY 1, 2 ORDER BY 1, 2",
+    "SELECT window_start, window_end, branch, search_count, cumulative_search_with_ads_count AS ads \
+     FROM `moz-fx-data-shared-prod.telemetry_derived.experiment_search_aggregates_live_v1` \
+     WHERE experiment = 'SLUG' AND $__timeFilter(window_start) ORDER BY 1, 3",
+    "SELECT $__timeGroup(time, $__interval) AS time, crash_process_type, SUM(value) AS value \
+     FROM `TELEMETRY.experiment_crash_counts` WHERE $__timeFilter(time) GROUP BY 1, 2 ORDER BY 1, 2",
+    "SELECT time, branch, SUM(value) AS value FROM `TELEMETRY.experiment_enrollment_daily_active_population` \
+     WHERE $__timeFilter(time) GROUP BY 1, 2 ORDER BY 1, 2",
+    "SELECT o.branch, e.status, SUM(o.value) AS value FROM `TELEMETRY.experiment_enrollment_overall` AS o \
+     JOIN `moz-fx-data-experiments.monitoring.experimenter_experiments_v1` AS e ON e.normandy_slug = o.experiment \
+     WHERE $__timeFilter(o.time) GROUP BY 1, 2 ORDER BY 1, 2",
+];
+
+#[tokio::test]
+async fn what_is_kept_says_what_the_source_says() {
+    let place = place();
+    let engine = place.engine();
+    for advance in [0, 11, 2, 2, 9, 1, 12, 11] {
+        place.clock.set(place.clock.now().plus(hours(advance)));
+        for (sql, days, step) in PANELS.into_iter().flat_map(|sql| [(sql, 5, "1h"), (sql, 2, "5m")]) {
+            let answer = ask(&engine, &place.query(sql, days, step)).await;
+            let when = format!("{sql} at {}", place.clock.now());
+            assert_eq!(answer.provenance.mode, Mode::Local, "{when}: {}", answer.provenance.reason);
+            let expected = place.direct(&answer).await;
+            assert!(expected.num_rows() > 0, "{when}");
+            assert_eq!(answer.batches.concat().unwrap(), expected.concat().unwrap(), "{when}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_panel_of_a_slot_is_answered_by_one_job_for_each_source() {
+    let place = place();
+    let engine = place.engine();
+    for sql in PANELS {
+        ask(&engine, &place.query(sql, 5, "1h")).await;
+    }
+    let before = place.source.bill();
+    for sql in PANELS {
+        let answer = ask(&engine, &place.query(sql, 5, "30m")).await;
+        assert_eq!((answer.provenance.bytes_billed, answer.provenance.status), (0, Status::Hit), "{sql}");
+        assert!(answer.provenance.bytes_saved > 0);
+    }
+    assert_eq!(place.source.bill(), before);
+    place.clock.set(place.clock.now().plus(SLOT_AND_MORE));
+    for sql in PANELS {
+        ask(&engine, &place.query(sql, 5, "1h")).await;
+    }
+    // Enrollment, search, crashes and active clients, and the list of experiments is ten minutes old at most.
+    let jobs = place.source.bill().jobs - before.jobs;
+    assert!((1..=4).contains(&jobs), "{jobs}");
+}
+
+#[tokio::test]
+async fn the_open_day_is_fetched_once_in_each_slot_and_served_stale_meanwhile() {
+    let place = place();
+    let engine = place.engine();
+    let mut query = place.query(PANELS[0], 5, "1h");
+    query.cache.max_stale = None;
+    ask(&engine, &query).await;
+    for slot in 1..=3 {
+        place.clock.set(place.clock.now().plus(SLOT_AND_MORE));
+        let before = place.source.bill();
+        let mut query = place.query(PANELS[0], 5, "1h");
+        query.cache.max_stale = None;
+        let answer = ask(&engine, &query).await;
+        assert_eq!(answer.provenance.status, Status::Stale, "slot {slot}");
+        let mut status = answer.provenance.status;
+        while status == Status::Stale {
+            tokio::task::yield_now().await;
+            status = ask(&engine, &query).await.provenance.status;
+        }
+        let after = place.source.bill();
+        assert_eq!((after.jobs - before.jobs, status), (1, Status::Hit), "slot {slot}");
+        // Live tables that have rows today or yesterday, which comes along.
+        assert_eq!(after.bytes_billed - before.bytes_billed, 4 * (10 << 20));
+        let answer = ask(&engine, &query).await;
+        assert_eq!(answer.batches.concat().unwrap(), place.direct(&answer).await.concat().unwrap());
+    }
+}
+
+#[tokio::test]
+async fn what_is_kept_coarsely_gives_sums_and_refuses_the_rest() {
+    let place = place();
+    let keep = |minutes, days| Keep { step: Duration::from_mins(minutes), days };
+    let engine = place.engine_with(|settings| {
+        for relation in settings.relations.iter_mut().filter(|relation| relation.name == "enrollment") {
+            relation.keep = vec![keep(5, Some(2)), keep(60, Some(4)), keep(1440, None)];
+        }
+    });
+    let check = async |sql: &str, days: u64, step: &str, expected: &str| {
+        let answer = ask(&engine, &place.query(sql, days, step)).await;
+        let provenance = &answer.provenance;
+        assert_eq!(
+            (provenance.mode == Mode::Local, provenance.reason),
+            (expected == "local", expected),
+            "{sql} {days} {step}"
+        );
+        let expected = place.direct(&answer).await.concat().unwrap();
+        if provenance.mode == Mode::Local {
+            assert_eq!(answer.batches.concat().unwrap(), expected, "{sql}");
+        }
+    };
+    check(PANELS[0], 1, "5m", "local").await;
+    check(PANELS[0], 3, "1h", "local").await;
+    check(PANELS[0], 3, "5m", "finer_than_kept").await;
+    check(PANELS[0], 6, "1d", "local").await;
+    check(PANELS[0], 6, "1h", "finer_than_kept").await;
+    check(PANELS[2], 6, "1d", "finer_than_kept").await;
+    check(PANELS[3], 1, "1h", "local").await;
+    check(PANELS[3], 6, "1h", "finer_than_kept").await;
+    let all_time = "SELECT experiment, branch, SUM(value) AS value FROM `TELEMETRY.experiment_enrollment_overall` \
+        WHERE branch IS NOT NULL GROUP BY 1, 2 ORDER BY 1, 2";
+    check(all_time, 1, "1h", "local").await;
+    check(&all_time.replace("SUM(value)", "MAX(value)"), 1, "1h", "finer_than_kept").await;
+}
