@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
-use weir_plan::descriptor::State;
-use weir_plan::{Cost, Extent, Mode, Plan, Price, Segment, Step, Timestamp};
+use weir_plan::descriptor::{Settling, State};
+use weir_plan::{Cost, Extent, Mode, Plan, Price, Step, Timestamp};
 
 use super::Piece;
 use crate::batches::Batches;
@@ -121,10 +121,7 @@ pub struct Provenance {
 impl Provenance {
     pub(super) fn of(plan: &Plan, pieces: &[Piece], now: Timestamp, price: &Price) -> Self {
         let own = |piece: &&Piece| matches!(piece.status, Status::Miss | Status::Bypass) && !piece.stored.joined;
-        // What is settled does not age: its partitions are the ones that were read.
-        let is_settled = |segment: &Segment| segment.settling.is_some_and(|settling| settling.state == State::Final);
-        let ageing = plan.segments.iter().zip(pieces).filter(|(segment, _)| !is_settled(segment));
-        let fetched_at = ageing.map(|(_, piece)| piece.stored.fetched_at).min().unwrap_or(now);
+        let fetched_at = oldest(plan, pieces).unwrap_or(now);
         let status = pieces.iter().map(|piece| piece.status).max().unwrap_or(Status::Hit);
         let some_cached = pieces.iter().any(|piece| piece.status == Status::Hit);
         let range = plan.segments.iter().filter_map(|segment| segment.extent).reduce(|hull, extent| {
@@ -180,6 +177,25 @@ impl Provenance {
         let _ = write!(header, ", billed={}, saved={}", self.bytes_billed, self.bytes_saved);
         header
     }
+}
+
+/// When the oldest part was fetched that may have changed since: the open ones, or where there are none,
+/// those that have closed and are awaited or looked at once more. What is settled does not age: its
+/// partitions are the ones that were read.
+fn oldest(plan: &Plan, pieces: &[Piece]) -> Option<Timestamp> {
+    let parts = || plan.segments.iter().zip(pieces);
+    let of = |is_counted: &dyn Fn(Option<Settling>, Status) -> bool| {
+        let counted = parts().filter(|(segment, piece)| is_counted(segment.settling, piece.status));
+        counted.map(|(_, piece)| piece.stored.fetched_at).min()
+    };
+    let is_new = |settling: Settling, status| settling.is_unchanged && status != Status::Stale;
+    let is_open = |settling: Option<Settling>, status| {
+        settling.is_none_or(|settling| settling.state == State::Open && !is_new(settling, status))
+    };
+    let is_closed = |settling: Option<Settling>, status| {
+        settling.is_some_and(|settling| settling.state != State::Final && !is_new(settling, status))
+    };
+    of(&is_open).or_else(|| of(&is_closed))
 }
 
 fn parts<'a>(plan: &'a Plan, pieces: &'a [Piece]) -> impl Iterator<Item = Part<'a>> {

@@ -203,16 +203,16 @@ impl Engine {
         let reads = self.reads(&job, place, &relations, now).await?;
         let needs = self.needs(&reads, &relations, query, now).await.map_err(failed)?;
         self.granularity(query, &analysis, &job.sql, &needs, now)?;
-        let loads = needs.iter().map(|need| self.load(need, query, place, now));
-        let mut parts: Vec<Part> = try_join_all(loads).await.map_err(failed)?.into_iter().flatten().collect();
+        let mut parts = self.load_all(&needs, query, place, now).await.map_err(failed)?;
+        if self.make_room(&needs, query, place, now).await.map_err(failed)? {
+            self.granularity(query, &analysis, &job.sql, &needs, now)?;
+            parts = self.load_all(&needs, query, place, now).await.map_err(failed)?;
+        }
         parts.extend(self.companions(&reads, query, place, now).await.map_err(failed)?);
         for need in &needs {
             let first = need.days.start();
             for (table, days) in &need.totals {
                 need.relation.total(table, first, *days, place).map_err(failed)?;
-            }
-            if let Some(memory) = self.locals.settings.memory {
-                need.relation.shed(memory, place, &self.shared.store).map_err(failed)?;
             }
         }
         self.answered(query, job, &parts, place, now).await.map_err(failed)
@@ -407,6 +407,39 @@ impl Engine {
             }
         }
         Ok(())
+    }
+
+    async fn load_all(
+        self: &Arc<Self>,
+        needs: &[Need],
+        query: &Query,
+        place: &Embedded,
+        now: Timestamp,
+    ) -> Result<Vec<Part>> {
+        let loads = needs.iter().map(|need| self.load(need, query, place, now));
+        Ok(try_join_all(loads).await?.into_iter().flatten().collect())
+    }
+
+    /// Sees to it that what is held fits into memory; says whether anything had to go.
+    async fn make_room(
+        self: &Arc<Self>,
+        needs: &[Need],
+        query: &Query,
+        place: &Embedded,
+        now: Timestamp,
+    ) -> Result<bool> {
+        let Some(memory) = self.locals.settings.memory else { return Ok(false) };
+        let mut has_shed = false;
+        for Need { relation, .. } in needs {
+            let left_out = relation.left_out_before();
+            while let Some(days) = relation.shed(memory, place, &self.shared.store)? {
+                let again = Need { relation: Arc::clone(relation), days, totals: vec![] };
+                self.load(&again, query, place, now).await?;
+                has_shed = true;
+            }
+            has_shed |= left_out != relation.left_out_before();
+        }
+        Ok(has_shed)
     }
 
     /// Brings the days that are needed and are not there, or are no longer fresh.

@@ -78,6 +78,8 @@ pub(super) struct Known {
 struct Changed {
     at: Timestamp,
     stamps: Arc<HashMap<String, Timestamp>>,
+    /// When the table itself last changed, and when that was asked.
+    modified: Option<(Timestamp, Timestamp)>,
 }
 
 impl Default for Parts {
@@ -153,7 +155,8 @@ impl Engine {
         };
         let statics = self.statics(template).await?;
         let purged = |extent| self.purges_within(extent);
-        let listing = Listing { at: changed.at, changed: &youngest, purged: &purged, statics: &statics };
+        let modified = changed.modified.filter(|(_, asked)| now.since(*asked) < UNSURE).map(|(modified, _)| modified);
+        let listing = Listing { at: changed.at, modified, changed: &youngest, purged: &purged, statics: &statics };
         delta(query, &self.context(query), template, listing, now)
     }
 
@@ -207,8 +210,8 @@ impl Engine {
             Asking::Jobs | Asking::Anew => Some(self.piece(&listing, Mode::Whole, segment, errand, now).await?.stored),
             Asking::Nothing => self.shared.store.segment(&segment.key),
         };
-        let Some(stored) = stored else { return Ok(Changed { at: now, stamps: Arc::default() }) };
-        let changed = Changed { at: stored.fetched_at, stamps: self.stamps(&stored, now)? };
+        let Some(stored) = stored else { return Ok(Changed { at: now, stamps: Arc::default(), modified: None }) };
+        let changed = Changed { at: stored.fetched_at, stamps: self.stamps(&stored, now)?, modified: None };
         self.keep_listing(&listing, &changed, now);
         Ok(changed)
     }
@@ -217,24 +220,22 @@ impl Engine {
     /// it has not changed since.
     async fn known_listing(&self, listing: &Query, table: &TableId, asking: Asking, now: Timestamp) -> Option<Changed> {
         let (known, _) = self.shared.store.note::<Changed>(&self.listing_key(listing))?;
-        if now.since(known.at) < LISTING {
-            return Some(Changed::clone(&known)).filter(|_| asking != Asking::Anew);
+        let mut known = Changed::clone(&known);
+        let is_looked_at = known.modified.is_some_and(|(_, asked)| now.since(asked) < UNSURE);
+        if asking == Asking::Jobs && !is_looked_at && now.since(known.at) >= UNSURE {
+            let modified = self.source.table(table).await.ok()?.last_modified;
+            known.modified = Some((modified, now));
+            if modified.plus(UNSURE) <= known.at {
+                known.at = now;
+            }
+            self.keep_listing(listing, &known, now);
         }
-        if asking != Asking::Jobs {
-            return None;
-        }
-        let modified = self.source.table(table).await.ok()?.last_modified;
-        if modified.plus(UNSURE) > known.at {
-            return None;
-        }
-        let confirmed = Changed { at: now, stamps: Arc::clone(&known.stamps) };
-        self.keep_listing(listing, &confirmed, now);
-        Some(confirmed)
+        (asking != Asking::Anew && now.since(known.at) < LISTING).then_some(known)
     }
 
     fn keep_listing(&self, listing: &Query, changed: &Changed, now: Timestamp) {
         let key = self.listing_key(listing);
-        let is_newer = self.shared.store.note::<Changed>(&key).is_none_or(|(known, _)| known.at < changed.at);
+        let is_newer = self.shared.store.note::<Changed>(&key).is_none_or(|(known, _)| known.at <= changed.at);
         if is_newer {
             self.shared.store.keep_note(key, Arc::new(changed.clone()), size_of::<Changed>(), now, CONFIRMED);
         }

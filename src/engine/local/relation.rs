@@ -43,6 +43,14 @@ struct State {
     left_out: Option<Timestamp>,
 }
 
+impl State {
+    /// From the first to the last day that is there.
+    fn days(&self) -> Option<Extent> {
+        let (first, last) = (self.held.first_key_value()?.0, self.held.last_key_value()?.0);
+        Extent::new(*first, Timestamp::saturating(last.micros() + DAY)).ok()
+    }
+}
+
 /// A day.
 #[derive(Clone)]
 struct Held {
@@ -197,23 +205,25 @@ impl Relation {
         Ok(())
     }
 
-    /// Makes room where more than `memory` bytes are held: old days become coarser, and where that is
-    /// not enough, the oldest are left out.
-    pub(super) fn shed(&self, memory: u64, place: &Embedded, store: &Store) -> Result<()> {
+    /// Makes room where more than `memory` bytes are held: old days are to be kept coarser, and where that
+    /// is not enough, the oldest are left out. Returns the days that are to be loaded again, coarser.
+    pub(super) fn shed(&self, memory: u64, place: &Embedded, store: &Store) -> Result<Option<Extent>> {
         let mut state = self.state.lock();
         let sizes: HashMap<Timestamp, u64> =
             state.held.iter().map(|(day, held)| (*day, held.stored.batches.memory_size() as u64)).collect();
         let total: u64 = sizes.values().sum();
         if total <= memory {
-            return Ok(());
+            return Ok(None);
         }
-        if let Some(place) = state.ladder.iter().position(|keep| keep.days.is_some_and(|days| days > 2)) {
+        if let Some(place) = state.ladder.iter().position(|keep| keep.days.is_some_and(|days| days > FEWEST_DAYS)) {
             let days = state.ladder[place].days.unwrap_or_default();
-            state.ladder[place].days = Some((days * 3 / 4).max(2));
+            // A limit beyond the days that are there makes no room.
+            let held = u32::try_from(state.held.len()).unwrap_or(u32::MAX);
+            state.ladder[place].days = Some((days.min(held) * 3 / 4).max(FEWEST_DAYS));
             state.planned.clear();
             let kept = state.ladder[place];
             tracing::warn!(relation = self.declared.name, ?kept, "rows do not fit into memory and are kept coarser");
-            return Ok(());
+            return Ok(state.days());
         }
         let mut over = total - memory;
         let days: Vec<Timestamp> = state.held.keys().copied().collect();
@@ -233,18 +243,16 @@ impl Relation {
         }
         let before = state.left_out.map(tracing::field::display);
         tracing::warn!(relation = self.declared.name, before, "rows do not fit into memory and are left out");
-        Ok(())
+        Ok(None)
     }
 
     /// What is there.
     pub(super) fn loaded(&self) -> Loaded {
         let state = self.state.lock();
-        let first = state.held.first_key_value().map(|(day, _)| *day);
-        let last = state.held.last_key_value().map(|(day, _)| Timestamp::saturating(day.micros() + DAY));
         let stored = || state.held.values().map(|held| &held.stored.batches);
         Loaded {
             name: self.declared.name.clone(),
-            days: first.zip(last).and_then(|(first, last)| Extent::new(first, last).ok()),
+            days: state.days(),
             rows: stored().map(|batches| batches.num_rows() as u64).sum(),
             bytes: stored().map(|batches| batches.memory_size() as u64).sum(),
             left_out_before: state.left_out,
@@ -252,15 +260,20 @@ impl Relation {
     }
 }
 
+/// Days whose windows are not made coarser to make room.
+const FEWEST_DAYS: u32 = 2;
+
 /// How long what is awaited is not looked at again.
 const AWAITED: Duration = Duration::from_mins(1);
 
 impl Part {
     /// Until when nobody need look whether there is something newer.
     fn holds_until(&self, now: Timestamp) -> Timestamp {
-        match self.segment.settling.map(|settling| settling.state) {
+        let settling = self.segment.settling;
+        match settling.map(|settling| settling.state) {
             _ if self.piece.status == Status::Stale => now,
             Some(Settled::Final) => Timestamp::MAX,
+            _ if settling.is_some_and(|settling| settling.is_unchanged) => now.plus(AWAITED),
             Some(Settled::Live | Settled::Pending) => now.plus(AWAITED),
             Some(Settled::Open) | None => self.piece.stored.fetched_at.plus(self.segment.freshness.fresh_for),
         }

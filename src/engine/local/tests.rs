@@ -1,6 +1,8 @@
 //! What is kept here says what the source itself says: over generated tables of experiments, whose
 //! clock moves over midnights, daily jobs and a backfill.
 
+mod random;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -219,4 +221,94 @@ async fn what_is_kept_coarsely_gives_sums_and_refuses_the_rest() {
         WHERE branch IS NOT NULL GROUP BY 1, 2 ORDER BY 1, 2";
     check(all_time, 1, "1h", "local").await;
     check(&all_time.replace("SUM(value)", "MAX(value)"), 1, "1h", "finer_than_kept").await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_answered_here_is_answered_as_if_nothing_were_kept() {
+    let place = place();
+    let engine = place.engine();
+    let check = async |sql: &str, reason: Option<&str>| {
+        let answer = ask(&engine, &place.query(sql, 2, "1h")).await;
+        assert_ne!(answer.provenance.mode, Mode::Local, "{sql}");
+        if let Some(reason) = reason {
+            assert_eq!(answer.provenance.reason, reason, "{sql}");
+        }
+        assert!(answer.batches.num_rows() > 0);
+    };
+    // A relation that is not kept, and a table of a kept one.
+    check(
+        "SELECT COUNT(*) AS n FROM `TELEMETRY.experiment_enrollment_overall` AS o, \
+         `moz-fx-data-shared-prod.telemetry_derived.experiment_enrollment_aggregates_v1` AS a WHERE $__timeFilter(o.time)",
+        None,
+    )
+    .await;
+    check(
+        "SELECT type, SUM(enroll_count) AS n FROM `moz-fx-data-shared-prod.telemetry_derived.experiment_enrollment_aggregates_live_v1` \
+         WHERE $__timeFilter(window_start) GROUP BY 1",
+        None,
+    )
+    .await;
+    // A column that the view has upstream, and the kept one does not.
+    let query = place.query("SELECT no_such_column FROM `TELEMETRY.experiment_enrollment_overall`", 1, "1h");
+    let error = engine.answer(&query, Door::Export).await.unwrap_err();
+    assert!(error.message().contains("no_such_column"), "{error}");
+    let off = CacheMode::Off;
+    let mut query = place.query(PANELS[0], 2, "1h");
+    query.cache.mode = off;
+    assert_eq!(ask(&engine, &query).await.provenance.mode, Mode::Off);
+}
+
+#[tokio::test]
+async fn a_source_that_fails_leaves_what_is_there() {
+    let place = place();
+    let engine = place.engine_with(|_| {});
+    let mut query = place.query(PANELS[0], 2, "1h");
+    query.cache.max_stale = None;
+    let first = ask(&engine, &query).await;
+    // A table of the view is gone: what is kept is served, and said to be stale.
+    let live: TableId = "moz-fx-data-shared-prod.org_mozilla_fenix_derived.experiment_events_live_v1".parse().unwrap();
+    place.source.create_view(live, "SELECT 1 AS partition_date").unwrap();
+    place.clock.set(place.clock.now().plus(SLOT_AND_MORE));
+    let mut again = place.query(PANELS[0], 2, "1h");
+    again.cache.max_stale = None;
+    let answer = ask(&engine, &again).await;
+    assert_eq!((answer.provenance.mode, answer.provenance.status), (Mode::Local, Status::Stale));
+    assert_eq!(answer.batches.concat().unwrap(), first.batches.concat().unwrap());
+    // An alert takes nothing stale, and gets the source's own error.
+    again.cache.max_stale = Some(Duration::ZERO);
+    assert!(engine.answer(&again, Door::Grafana).await.is_err());
+}
+
+#[tokio::test]
+async fn what_does_not_fit_into_memory_is_kept_coarser_or_left_out() {
+    let place = place();
+    let engine = place.engine_with(|settings| settings.memory = Some(100_000));
+    let mut reasons = BTreeSet::new();
+    for _ in 0..12 {
+        let answer = ask(&engine, &place.query(PANELS[0], 5, "1h")).await;
+        reasons.insert(answer.provenance.reason);
+        let expected = place.direct(&answer).await.concat().unwrap();
+        if answer.provenance.mode == Mode::Local {
+            assert_eq!(answer.batches.concat().unwrap(), expected);
+        }
+        place.clock.set(place.clock.now().plus(SLOT_AND_MORE));
+    }
+    assert!(reasons.contains(reason::LOCAL_MEMORY), "{reasons:?}");
+    let loaded = engine.locals().into_iter().find(|loaded| loaded.name == "enrollment").unwrap();
+    assert!(loaded.left_out_before.is_some() && loaded.bytes <= 100_000, "{loaded:?}");
+}
+
+#[tokio::test]
+async fn days_are_loaded_from_the_latest_on() {
+    let place = place();
+    let engine = place.engine();
+    let mut seen: Vec<(String, Extent)> = vec![];
+    engine.load_locals(|loaded| seen.push((loaded.name.clone(), loaded.days.unwrap()))).await.unwrap();
+    let of = |name: &str| seen.iter().filter(|(other, _)| other == name).map(|(_, days)| *days).collect::<Vec<_>>();
+    let days = of("enrollment");
+    assert!(days.len() > 1 && days.windows(2).all(|pair| pair[1].start() <= pair[0].start()), "{days:?}");
+    assert_eq!(days.last().unwrap().start(), at("2024-03-04"));
+    let before = place.source.bill();
+    let answer = ask(&engine, &place.query(PANELS[0], 5, "1h")).await;
+    assert_eq!((answer.provenance.status, place.source.bill()), (Status::Hit, before));
 }

@@ -81,12 +81,27 @@ pub struct Settling {
     pub state: State,
     /// The midnight at which its regime changes; until then at most it is kept.
     pub ends: Option<Timestamp>,
+    /// Whether nothing that it reads has changed since its table was last looked at.
+    pub is_unchanged: bool,
     fresh_from: Timestamp,
     stale_from: Timestamp,
     empty_from: Timestamp,
 }
 
 impl Settling {
+    /// As of `now`, where the daily table has not changed since `modified`: what was read of it alone
+    /// after that is as good as new, and what is read of live tables beside it is looked at as a live day is.
+    #[must_use]
+    pub fn unchanged_since(self, modified: Timestamp, now: Timestamp) -> Self {
+        let fresh_from = match self.regime {
+            Regime::Daily if self.state != State::Final => modified,
+            Regime::Seam(_) if self.state == State::Pending => modified.max(now.minus(DRIFT_CHECK)),
+            _ => return self,
+        };
+        let is_unchanged = self.regime == Regime::Daily;
+        Self { fresh_from: self.fresh_from.min(fresh_from), is_unchanged, ..self }
+    }
+
     /// What an answer is worth whose job was done at `fetched`, under the same regime and
     /// generation. An empty one that was fetched before the segment was final is worth nothing then.
     pub fn judge(&self, fetched: Timestamp, empty: bool) -> Verdict {
@@ -174,6 +189,7 @@ impl SourceDescriptor {
             regime,
             state,
             ends,
+            is_unchanged: false,
             fresh_from,
             stale_from,
             empty_from: Timestamp::MIN,

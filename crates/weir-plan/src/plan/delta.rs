@@ -69,6 +69,8 @@ pub enum TimeOutput {
 pub struct Listing<'a> {
     /// When that was found out.
     pub at: Timestamp,
+    /// When the table itself last changed, as far as somebody has looked lately.
+    pub modified: Option<Timestamp>,
     /// The youngest stamp of the partitions that a range reads, and how many there are, so that one
     /// that is gone shows too; `None` where there are none.
     pub changed: &'a dyn Fn(Extent) -> Option<(Timestamp, usize)>,
@@ -183,6 +185,10 @@ impl Planner<'_> {
         let listed = (self.listing.changed)(extent);
         let changed = listed.map(|(youngest, _)| youngest);
         let settling = descriptor.settle(extent, slot, self.now, changed);
+        let settling = match self.listing.modified {
+            Some(modified) => settling.unchanged_since(modified.plus(UNSURE), self.now),
+            None => settling,
+        };
         // Live tables do not settle by the partitions that are listed.
         let listed = listed.filter(|_| settling.regime != Regime::Live);
         let is_sure = listed.is_none_or(|(changed, _)| changed.plus(UNSURE) <= self.listing.at);

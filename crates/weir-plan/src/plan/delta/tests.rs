@@ -39,8 +39,13 @@ fn planned(query: &Query, changed: Option<&str>, now: &str) -> Result<Plan, Reas
     let descriptors: Descriptors = [table()].into_iter().collect();
     let analysis = analyse(&query.sql, &Catalog { descriptors: &descriptors, project: Some("p"), dataset: None });
     let changed = changed.map(at);
-    let listing =
-        Listing { at: at(now), changed: &|_| changed.map(|changed| (changed, 1)), purged: &|_| 0, statics: &[] };
+    let listing = Listing {
+        at: at(now),
+        modified: None,
+        changed: &|_| changed.map(|changed| (changed, 1)),
+        purged: &|_| 0,
+        statics: &[],
+    };
     let template = Template::new(&query.sql, &query.target, &analysis, table(), None)?;
     delta(query, &Context::default(), &Arc::new(template), listing, at(now))
 }
