@@ -6,7 +6,6 @@ mod encoding;
 mod fields;
 mod format;
 mod guard;
-mod nearest;
 mod problem;
 mod reply;
 mod request;

@@ -2,7 +2,7 @@
 
 use weir_plan::{Error, Kind, Result};
 
-use super::nearest::nearest;
+use crate::nearest::hint;
 
 /// How the rows of an answer are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,8 +57,7 @@ impl Format {
         };
         Self::ALL.into_iter().find(named).ok_or_else(|| {
             let known = Self::ALL.map(Self::name);
-            let hint = nearest(text, &known).map(|name| format!("; did you mean {name:?}?")).unwrap_or_default();
-            Error::invalid(format!("format {text:?} is none of {}{hint}", known.join(", ")))
+            Error::invalid(format!("format {text:?} is none of {}{}", known.join(", "), hint(text, &known)))
         })
     }
 

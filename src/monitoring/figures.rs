@@ -1,27 +1,30 @@
 //! Figures of experiments: the one place that gets monitoring rows from the engine, and derives every
 //! dataset, split and granularity from them. It knows neither HTTP nor files.
 
+mod ask;
+mod counts;
+mod experiments;
+mod points;
+mod rows;
+mod series;
+mod table;
+#[cfg(test)]
+mod tests;
+mod zones;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use chrono::NaiveDate;
-use serde::Serialize;
-use weir_plan::{Error, Result, Timestamp};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use weir_plan::{Result, Timestamp};
 
-use crate::engine::Engine;
-
-/// The length of the buckets of a series.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Granularity {
-    /// Five minutes: a window.
-    FiveMinutes,
-    /// Half an hour.
-    HalfHour,
-    /// An hour.
-    Hour,
-    /// A UTC day.
-    Day,
-}
+pub use self::experiments::{Experiment, ExperimentBranch};
+pub use super::granularity::Granularity;
+use super::MonitoringSettings;
+use super::datasets::Datasets;
+use crate::engine::{Answer, Engine};
 
 /// A value of a series.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,34 +88,6 @@ pub struct SeriesQuery {
     pub cumulative: Option<bool>,
 }
 
-/// An experiment or rollout, as Experimenter lists it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Experiment {
-    /// The slug, `normandy_slug`.
-    pub slug: Arc<str>,
-    /// `Live` or `Complete`.
-    pub status: Option<String>,
-    /// The application.
-    pub app_name: Option<String>,
-    /// First day.
-    pub start_date: Option<NaiveDate>,
-    /// Last day; none while it runs.
-    pub end_date: Option<NaiveDate>,
-    /// Whether it is a rollout, which has no split to judge.
-    pub is_rollout: bool,
-    /// Branches in the list's order.
-    pub branches: Vec<ExperimentBranch>,
-}
-
-/// A branch of an experiment.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct ExperimentBranch {
-    /// The branch's slug.
-    pub slug: Arc<str>,
-    /// Its share in proportion to the others'.
-    pub ratio: Option<i64>,
-}
-
 /// All-time totals of every listed experiment: the document of
 /// `enrollment_counts_latest.json` is `{"v1": by_slug}`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,23 +99,26 @@ pub struct Counts {
 }
 
 /// All-time totals of an experiment, in the form that Experimenter reads.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct ExperimentCounts {
     /// Enrollments in all branches.
     pub total_enrollments: i64,
     /// Unenrollments in all branches.
     pub total_unenrollments: i64,
     /// By branch.
+    #[schema(value_type = BTreeMap<String, BranchCounts>)]
     pub branches: BTreeMap<Arc<str>, BranchCounts>,
     /// Always there and always empty.
+    #[schema(value_type = BTreeMap<String, i64>)]
     pub unenrollment_reasons: BTreeMap<Arc<str>, i64>,
     /// By branch and reason; absent when there are none.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(value_type = Option<BTreeMap<String, BTreeMap<String, ReasonCount>>>)]
     pub reasons_by_branch: BTreeMap<Arc<str>, BTreeMap<Arc<str>, ReasonCount>>,
 }
 
 /// All-time totals of a branch.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct BranchCounts {
     /// Enrollments.
     pub enrollments: i64,
@@ -149,7 +127,7 @@ pub struct BranchCounts {
 }
 
 /// How many clients of a sample named a reason.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct ReasonCount {
     /// Clients in a sample of one in a hundred.
     #[serde(rename = "1pct_count")]
@@ -157,7 +135,7 @@ pub struct ReasonCount {
 }
 
 /// A row of the enrollment funnel, in the form that Experimenter reads.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 pub struct FunnelRow {
     /// The application.
     pub app_name: String,
@@ -184,43 +162,68 @@ pub struct Spent {
     pub bytes_billed: u64,
 }
 
-/// Figures over one engine. Keep one for each: it remembers what it derived.
+/// Figures over one engine.
 pub struct Figures {
-    #[expect(dead_code, reason = "the next commit asks it")]
     engine: Arc<Engine>,
+    settings: MonitoringSettings,
+    answers: AtomicU64,
+    jobs: AtomicU64,
+    bytes_billed: AtomicU64,
+}
+
+/// A figure, and the answers that it was made of.
+pub struct Made<T> {
+    /// The figure.
+    pub figure: Arc<T>,
+    /// The engine's answers under it.
+    pub answers: Vec<Answer>,
 }
 
 impl Figures {
     /// Figures of the ready-made datasets over an engine.
     pub fn new(engine: Arc<Engine>) -> Self {
-        Self { engine }
+        Self::with(engine, MonitoringSettings::default())
     }
 
-    /// The experiments that Experimenter lists, sorted by slug.
-    ///
-    /// # Errors
-    /// Those of [`Engine::answer`].
-    #[expect(clippy::unused_async, reason = "the next commit asks the engine")]
-    pub async fn experiments(&self) -> Result<Arc<[Experiment]>> {
-        Err(Error::internal("not built yet"))
+    /// Figures of the settings' tables and datasets over an engine.
+    pub fn with(engine: Arc<Engine>, settings: MonitoringSettings) -> Self {
+        let zero = AtomicU64::default;
+        Self { engine, settings, answers: zero(), jobs: zero(), bytes_billed: zero() }
     }
 
-    /// All-time enrollments and unenrollments of every listed experiment with a start date.
+    /// The engine that is asked.
+    pub fn engine(&self) -> &Arc<Engine> {
+        &self.engine
+    }
+
+    /// The datasets.
+    pub fn datasets(&self) -> &Datasets {
+        &self.settings.datasets
+    }
+
+    /// The experiments that Experimenter lists, by slug.
     ///
     /// # Errors
-    /// Those of [`Engine::answer`].
-    #[expect(clippy::unused_async, reason = "the next commit asks the engine")]
+    /// Those of [`Engine::answer`]; `InvalidQuery` for a list without the columns of Experimenter's.
+    pub async fn experiments(&self) -> Result<Arc<BTreeMap<Arc<str>, Experiment>>> {
+        Ok(self.list().await?.figure)
+    }
+
+    /// All-time enrollments and unenrollments of every listed experiment with a start date, since the
+    /// first of them began.
+    ///
+    /// # Errors
+    /// As [`Figures::experiments`].
     pub async fn counts(&self) -> Result<Arc<Counts>> {
-        Err(Error::internal("not built yet"))
+        Ok(self.counted().await?.figure)
     }
 
     /// The enrollment funnel by slug, in the file's order; empty where no table for it is configured.
     ///
     /// # Errors
-    /// Those of [`Engine::answer`].
-    #[expect(clippy::unused_async, reason = "the next commit asks the engine")]
-    pub async fn funnel(&self) -> Result<BTreeMap<Arc<str>, Vec<FunnelRow>>> {
-        Err(Error::internal("not built yet"))
+    /// As [`Figures::experiments`].
+    pub async fn funnel(&self) -> Result<Arc<BTreeMap<Arc<str>, Vec<FunnelRow>>>> {
+        Ok(self.funneled().await?.figure)
     }
 
     /// A dataset's series, one for each experiment that was asked for, in their order; an experiment
@@ -229,13 +232,22 @@ impl Figures {
     /// # Errors
     /// `NotFound` naming a dataset or slug that there is not; `InvalidQuery` for a granularity finer
     /// than the dataset's, a split that it lacks, and `from` after `to`; those of [`Engine::answer`].
-    #[expect(clippy::unused_async, reason = "the next commit asks the engine")]
     pub async fn series(&self, query: &SeriesQuery) -> Result<Vec<Series>> {
-        Err(Error::internal(format!("not built yet: {}", query.dataset)))
+        self.asked(query).await?.series()
+    }
+
+    /// As [`Figures::series`], as an answer with the columns `experiment`, `time`, `branch` and the
+    /// split where the query has them, and `value`.
+    ///
+    /// # Errors
+    /// As [`Figures::series`].
+    pub async fn series_table(&self, query: &SeriesQuery) -> Result<Answer> {
+        self.asked(query).await?.table()
     }
 
     /// What was asked of the engine so far.
     pub fn spent(&self) -> Spent {
-        Spent::default()
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Spent { answers: read(&self.answers), jobs: read(&self.jobs), bytes_billed: read(&self.bytes_billed) }
     }
 }

@@ -1,0 +1,1 @@
+//! Figures over the demo's tables, against SQL over the raw windows.
