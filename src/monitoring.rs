@@ -8,3 +8,4 @@ mod settings;
 pub mod synthetic;
 
 pub use settings::MonitoringSettings;
+pub(crate) use settings::WrittenSettings;

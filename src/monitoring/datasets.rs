@@ -10,6 +10,7 @@ mod written;
 use std::sync::Arc;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 use weir_plan::{Error, Result, TableId};
 
 use super::granularity::Granularity;
@@ -17,7 +18,7 @@ use super::granularity::Granularity;
 pub use written::Written;
 
 /// What the values of a dataset are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum DatasetKind {
     /// What happened in a bucket: added up.

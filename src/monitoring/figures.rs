@@ -21,6 +21,7 @@ use utoipa::ToSchema;
 use weir_plan::{Result, Timestamp};
 
 pub use self::experiments::{Experiment, ExperimentBranch};
+pub(crate) use self::series::find;
 pub use super::granularity::Granularity;
 use super::MonitoringSettings;
 use super::datasets::Datasets;
@@ -206,7 +207,7 @@ impl Figures {
     /// # Errors
     /// Those of [`Engine::answer`]; `InvalidQuery` for a list without the columns of Experimenter's.
     pub async fn experiments(&self) -> Result<Arc<BTreeMap<Arc<str>, Experiment>>> {
-        Ok(self.list().await?.figure)
+        Ok(self.listed().await?.figure)
     }
 
     /// All-time enrollments and unenrollments of every listed experiment with a start date, since the
@@ -243,6 +244,11 @@ impl Figures {
     /// As [`Figures::series`].
     pub async fn series_table(&self, query: &SeriesQuery) -> Result<Answer> {
         self.asked(query).await?.table()
+    }
+
+    /// Whether a table for the enrollment funnel is configured.
+    pub const fn has_funnel(&self) -> bool {
+        self.settings.funnel.is_some()
     }
 
     /// What was asked of the engine so far.

@@ -16,7 +16,7 @@ use super::{Experiment, Figures, FunnelRow, Made, experiments};
 use crate::engine::{Answer, Door, Status};
 
 /// The list of experiments by slug.
-pub(super) type Listed = BTreeMap<Arc<str>, Experiment>;
+pub(crate) type Listed = BTreeMap<Arc<str>, Experiment>;
 
 impl Figures {
     /// Asks the engine.
@@ -45,14 +45,14 @@ impl Figures {
     }
 
     /// The list of experiments.
-    pub(super) async fn list(&self) -> Result<Made<Listed>> {
+    pub(crate) async fn listed(&self) -> Result<Made<Listed>> {
         let read = |answer: &Answer| experiments::experiments(&answer.batches);
         // Whatever columns it has: most are not needed, and their set grows.
         self.table_of(&self.settings.experiments, "*", read).await
     }
 
     /// The funnel.
-    pub(super) async fn funneled(&self) -> Result<Made<BTreeMap<Arc<str>, Vec<FunnelRow>>>> {
+    pub(crate) async fn funneled(&self) -> Result<Made<BTreeMap<Arc<str>, Vec<FunnelRow>>>> {
         const COLUMNS: &str = "slug, app_name, branch, status, reason, conflict_slug, client_count";
         let Some(table) = &self.settings.funnel else { return Ok(nothing()) };
         self.table_of(table, COLUMNS, |answer| experiments::funnel(&answer.batches)).await

@@ -19,7 +19,7 @@ const BRANCH_BYTES: usize = 200;
 impl Figures {
     /// The counts, and what they were made of.
     pub(crate) async fn counted(&self) -> Result<Made<Counts>> {
-        let (listed, reasons) = tokio::try_join!(self.list(), self.reasons())?;
+        let (listed, reasons) = tokio::try_join!(self.listed(), self.reasons())?;
         let base = self.settings.datasets.enrollment;
         let rows = self.base(base, &listed.figure, Needs::default(), self.engine.now()).await?;
         let zones = self.rows(base, &rows)?;

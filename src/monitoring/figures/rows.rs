@@ -97,11 +97,6 @@ impl Rows {
         let block = self.by_experiment.get(experiment);
         block.into_iter().flat_map(move |block| (0..block.times.len()).map(move |at| Row { rows: self, block, at }))
     }
-
-    /// The experiments that have rows.
-    pub(super) fn experiments(&self) -> impl Iterator<Item = &Arc<str>> {
-        self.by_experiment.keys()
-    }
 }
 
 impl<'a> Row<'a> {

@@ -37,7 +37,7 @@ impl Figures {
         let base = &self.datasets().bases()[dataset.base];
         let split = split(query, dataset, base)?;
         let now = self.engine.now();
-        let Made { figure: listed, mut answers } = self.list().await?;
+        let Made { figure: listed, mut answers } = self.listed().await?;
         let slugs = slugs(query, &listed)?;
         let needs = self.needs(query, &listed, &slugs, now)?;
         let rows = self.base(dataset.base, &listed, needs, now).await?;

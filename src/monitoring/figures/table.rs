@@ -22,7 +22,7 @@ impl Asked<'_> {
 /// The columns `experiment`, `time`, `branch`, the split, `value`.
 fn table(by: &By, series: &[Series]) -> Result<Batches> {
     let points = || series.iter().flat_map(|series| &series.points);
-    let slugs = series.iter().flat_map(|series| series.points.iter().map(|_| &*series.experiment));
+    let slugs = series.iter().flat_map(|series| series.points.iter().map(|_| Some(&*series.experiment)));
     let names = |name: fn(&Point) -> Option<&str>| Arc::new(points().map(name).collect::<StringArray>()) as ArrayRef;
     let utc: Arc<str> = "UTC".into();
     let times = TimestampMicrosecondArray::from_iter_values(points().map(|point| point.time.micros()));
@@ -31,7 +31,7 @@ fn table(by: &By, series: &[Series]) -> Result<Batches> {
         Field::new("time", DataType::Timestamp(TimeUnit::Microsecond, Some(Arc::clone(&utc))), false),
     ];
     let mut columns: Vec<ArrayRef> =
-        vec![Arc::new(StringArray::from_iter_values(slugs)), Arc::new(times.with_timezone(utc))];
+        vec![Arc::new(slugs.collect::<StringArray>()), Arc::new(times.with_timezone(utc))];
     if by.has_branches() {
         fields.push(Field::new("branch", DataType::Utf8, true));
         columns.push(names(|point| point.branch.as_deref()));
