@@ -197,7 +197,7 @@ impl App {
 
     /// What is there of the local relations, by the export API's sources that have any.
     pub fn locals(&self) -> BTreeMap<&str, Vec<Loaded>> {
-        let all = self.sources.iter().map(|(name, engine)| (name.as_str(), engine.locals()));
+        let all = self.sources.iter().map(|(name, figures)| (name.as_str(), figures.engine().locals()));
         all.filter(|(_, loaded)| !loaded.is_empty()).collect()
     }
 

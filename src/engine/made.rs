@@ -48,12 +48,7 @@ impl Engine {
     ///
     /// # Errors
     /// Those of `make`; `Internal` without answers.
-    pub fn answer_of(
-        &self,
-        answers: &[Answer],
-        name: &str,
-        make: impl FnOnce() -> Result<Batches>,
-    ) -> Result<Answer> {
+    pub fn answer_of(&self, answers: &[Answer], name: &str, make: impl FnOnce() -> Result<Batches>) -> Result<Answer> {
         let provenance = Provenance::together(answers)?;
         let rows = self.made(answers, name, || {
             let batches = make()?;

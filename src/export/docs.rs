@@ -49,7 +49,10 @@ fn render(description: &Value) -> String {
     page.push_str("<h2>Shapes</h2>");
     for (name, schema) in entries(&description["components"]["schemas"]) {
         let _ = write!(page, "<h3 id=\"{0}\">{0}</h3><p>{1}</p>", escaped(name), text(&schema["description"]));
-        table(&mut page, entries(&schema["properties"]).map(|(name, of)| (name.clone(), kind(of), text(&of["description"]))));
+        table(
+            &mut page,
+            entries(&schema["properties"]).map(|(name, of)| (name.clone(), kind(of), text(&of["description"]))),
+        );
     }
     page.push_str("</html>\n");
     page
@@ -65,16 +68,20 @@ fn of_operation(page: &mut String, path: &str, method: &str, operation: &Value) 
         text(&operation["description"])
     );
     let parameters = operation["parameters"].as_array().into_iter().flatten();
-    table(page, parameters.map(|parameter| {
-        let name = parameter["name"].as_str().unwrap_or_default().to_owned();
-        (name, kind(&parameter["schema"]), text(&parameter["description"]))
-    }));
+    table(
+        page,
+        parameters.map(|parameter| {
+            let name = parameter["name"].as_str().unwrap_or_default().to_owned();
+            (name, kind(&parameter["schema"]), text(&parameter["description"]))
+        }),
+    );
     let body = &operation["requestBody"]["content"]["application/json"]["schema"];
     if !body.is_null() {
         let _ = write!(page, "<p>Body: {}</p>", kind(body));
     }
     let answers = entries(&operation["responses"]).map(|(status, response)| {
-        let shapes = entries(&response["content"]).map(|(media, content)| format!("{} {}", escaped(media), kind(&content["schema"])));
+        let shapes = entries(&response["content"])
+            .map(|(media, content)| format!("{} {}", escaped(media), kind(&content["schema"])));
         (status.clone(), shapes.collect::<Vec<_>>().join("<br>"), text(&response["description"]))
     });
     page.push_str("<details><summary>Answers</summary>");

@@ -15,11 +15,11 @@ use axum::response::Response;
 use weir_plan::{Error, Result};
 
 use self::document::{CountsEnvelope, DatasetList, HealthEnvelope};
-use super::openapi::{ExperimentPage, SeriesBody, Table};
 use self::request::{Common, Listing, Many, OfSeries};
 use super::Export;
 use super::format::Format;
 use super::named;
+use super::openapi::{ExperimentPage, SeriesBody, Table};
 use super::problem::Problem;
 use super::reply;
 use super::routes::read;

@@ -174,7 +174,13 @@ mod tests {
         assert_eq!(Format::parse("NDJSON").unwrap(), Format::Ndjson);
         assert_eq!(Format::parse("application/vnd.apache.arrow.stream").unwrap(), Format::Arrow);
         let error = Format::parse("arow").unwrap_err();
-        assert_eq!(error.message(), "format \"arow\" is none of json, arrow, ndjson, csv, parquet; did you mean \"arrow\"?");
-        assert_eq!(Format::parse("xml").unwrap_err().message(), "format \"xml\" is none of json, arrow, ndjson, csv, parquet");
+        assert_eq!(
+            error.message(),
+            "format \"arow\" is none of json, arrow, ndjson, csv, parquet; did you mean \"arrow\"?"
+        );
+        assert_eq!(
+            Format::parse("xml").unwrap_err().message(),
+            "format \"xml\" is none of json, arrow, ndjson, csv, parquet"
+        );
     }
 }

@@ -8,7 +8,8 @@ use super::reply::header;
 
 /// A name, and the format that its suffix names.
 pub(super) fn split(segment: &str) -> (&str, Option<Format>) {
-    let known = |(name, suffix): (_, &str)| Some((name, Format::ALL.into_iter().find(|format| format.name() == suffix)?));
+    let known =
+        |(name, suffix): (_, &str)| Some((name, Format::ALL.into_iter().find(|format| format.name() == suffix)?));
     match segment.rsplit_once('.').and_then(known) {
         Some((name, format)) => (name, Some(format)),
         None => (segment, None),

@@ -228,10 +228,8 @@ fn add_failures(operation: &mut Operation) {
         let kinds = Kind::ALL.into_iter().map(Kind::row).filter(|row| row.http == status);
         let codes: Vec<String> = kinds.map(|row| format!("`{}`: {}", row.code, row.title)).collect();
         let problem = ContentBuilder::new().schema(Some(Ref::from_schema_name("ProblemDocument"))).build();
-        let response = ResponseBuilder::new()
-            .description(codes.join("; "))
-            .content("application/problem+json", problem)
-            .build();
+        let response =
+            ResponseBuilder::new().description(codes.join("; ")).content("application/problem+json", problem).build();
         operation.responses.responses.entry(status.to_string()).or_insert_with(|| response.into());
     }
 }

@@ -104,13 +104,7 @@ fn described(provenance: Option<&Provenance>) -> Result<Response> {
 }
 
 /// Puts a kept body in a response, or says that the caller knows it.
-fn fill(
-    response: &mut Response,
-    kept: &Bytes,
-    format: Format,
-    encoding: Encoding,
-    headers: &HeaderMap,
-) -> Result<()> {
+fn fill(response: &mut Response, kept: &Bytes, format: Format, encoding: Encoding, headers: &HeaderMap) -> Result<()> {
     let etag = etag(kept);
     response.headers_mut().insert(ETAG, value(&etag)?);
     if header(headers, IF_NONE_MATCH.as_str()).is_some_and(|known| matches(&known, &etag)) {

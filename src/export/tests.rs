@@ -1,6 +1,7 @@
 //! The whole door over a scripted source.
 
 mod conversation;
+mod experiments;
 mod rows;
 mod scripted;
 
@@ -16,6 +17,7 @@ use serde_json::{Value, json};
 use tower::ServiceExt as _;
 use weir_plan::{Kind, Timestamp};
 
+use super::format::Format;
 use super::{ExportSettings, router};
 use crate::app::App;
 use crate::cache::StoreSettings;

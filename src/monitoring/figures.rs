@@ -22,9 +22,9 @@ use weir_plan::{Result, Timestamp};
 
 pub use self::experiments::{Experiment, ExperimentBranch};
 pub(crate) use self::series::find;
-pub use super::granularity::Granularity;
 use super::MonitoringSettings;
 use super::datasets::Datasets;
+pub use super::granularity::Granularity;
 use crate::engine::{Answer, Engine};
 
 /// A value of a series.

@@ -113,7 +113,9 @@ impl Ages {
             return Err(Error::invalid("granularity_by_age is empty; leave it out, or give what is kept"));
         };
         if last.younger_than_days.is_some() || others.iter().any(|age| age.younger_than_days.is_none()) {
-            return Err(Error::invalid("granularity_by_age: all but the last have younger_than_days, the last has not"));
+            return Err(Error::invalid(
+                "granularity_by_age: all but the last have younger_than_days, the last has not",
+            ));
         }
         if !others.is_sorted_by_key(|age| age.younger_than_days) {
             return Err(Error::invalid("granularity_by_age: younger_than_days must grow from one to the next"));

@@ -94,3 +94,63 @@ impl WrittenAge {
 fn table(key: &str, text: Option<String>) -> Result<Option<TableId>> {
     text.map(|text| text.parse().map_err(|error: Error| error.context(key))).transpose()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use std::path::Path;
+
+    fn parse(experiments: &str) -> Result<MonitoringSettings> {
+        let text = format!("[source.a]\nkind = \"embedded\"\nfolder = \"x\"\n[source.a.experiments]\n{experiments}");
+        Ok(Config::parse(&text, Path::new(""))?.monitoring.remove("a").unwrap())
+    }
+
+    #[test]
+    fn every_key_is_read() {
+        let settings = parse(
+            "project = \"p\"\nexperiments_table = \"p.d.list\"\nfunnel_table = \"p.d.funnel\"\n\
+             reasons_table = \"p.d.reasons\"\n\
+             granularity_by_age = [{ younger_than_days = 7, recent = \"5m\", before = \"30m\" }, \
+             { recent = \"1h\", before = \"1d\" }]\n\
+             [[source.a.experiments.dataset]]\nname = \"installs\"\nview = \"p.d.installs\"\nkind = \"flow\"\n\
+             time = \"at\"\nexperiment = \"slug\"\nvalue = \"n\"\ngrain = \"1h\"\n\
+             splits = [{ name = \"country\", column = \"country_code\" }]",
+        );
+        let settings = settings.unwrap();
+        assert_eq!(settings.experiments.to_string(), "p.d.list");
+        assert_eq!(settings.funnel.unwrap().to_string(), "p.d.funnel");
+        assert_eq!(settings.reasons.unwrap().to_string(), "p.d.reasons");
+        let datasets = settings.datasets;
+        let dataset = datasets.find("installs").unwrap();
+        let base = &datasets.bases()[dataset.base];
+        assert_eq!(
+            (base.table.to_string().as_str(), base.time.as_str(), base.experiment.as_str()),
+            ("p.d.installs", "at", "slug")
+        );
+        assert_eq!(dataset.splits(base).join(","), "country");
+        assert_eq!(datasets.bases()[0].table.project, "p");
+    }
+
+    #[test]
+    fn bad_keys_are_named() {
+        let check = |experiments: &str, expected: &str| {
+            let error = parse(experiments).unwrap_err();
+            assert!(error.message().contains("[source.a]: experiments: "), "{error}");
+            assert!(error.message().contains(expected), "{error}");
+        };
+        check("projct = \"p\"", "unknown field `projct`");
+        check("funnel_table = \"d.t\"", "funnel_table: table \"d.t\" is not of the form");
+        check(
+            "granularity_by_age = [{ recent = \"2m\", before = \"1d\" }]",
+            "granularity_by_age: recent: \"2m\" is none of",
+        );
+        let dataset = |name: &str, more: &str| {
+            format!("[[source.a.experiments.dataset]]\nname = \"{name}\"\nview = \"p.d.t\"\nkind = \"flow\"\n{more}")
+        };
+        check(&dataset("experiment_crash_counts", ""), "two datasets called \"experiment_crash_counts\"");
+        check(&dataset("a", "value = \"SUM(x)\""), "dataset \"a\": names: \"SUM(x)\" is not a name of letters");
+        check(&dataset("a", "grain = \"2h\""), "dataset \"a\": grain: \"2h\" is none of");
+        check(&dataset("a", "").replace("flow", "sum"), "dataset \"a\": kind: \"sum\" is none of");
+    }
+}

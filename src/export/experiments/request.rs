@@ -165,7 +165,9 @@ fn by(text: &str) -> Result<By> {
         ["branch", split] | [split, "branch"] if !split.is_empty() && split != "branch" => {
             Ok(By::BranchAndSplit(split.to_owned()))
         }
-        _ => Err(Error::invalid(format!("{text:?} is not total, branch, a split such as event, or branch and a split"))),
+        _ => {
+            Err(Error::invalid(format!("{text:?} is not total, branch, a split such as event, or branch and a split")))
+        }
     }
 }
 

@@ -70,7 +70,10 @@ impl Place<'_> {
             table,
             time: "window_start".into(),
             experiment: "experiment".into(),
-            splits: split.iter().map(|(name, column)| Split { name: (*name).into(), column: (*column).into() }).collect(),
+            splits: split
+                .iter()
+                .map(|(name, column)| Split { name: (*name).into(), column: (*column).into() })
+                .collect(),
             measures: measures.iter().map(|column| (*column).into()).collect(),
             grain: Granularity::FiveMinutes,
             is_level: false,

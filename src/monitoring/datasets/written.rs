@@ -61,7 +61,8 @@ impl Written {
             let name = self.name.clone();
             move |error: Error| error.context(format_args!("dataset {name:?}: {key}"))
         };
-        let is_plain = |name: &str| !name.is_empty() && name.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_');
+        let is_plain =
+            |name: &str| !name.is_empty() && name.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_');
         let columns = [&self.time, &self.experiment, &self.value].into_iter();
         let columns = columns.chain(self.splits.iter().flat_map(|split| [&split.column, &split.name]));
         if let Some(odd) = columns.chain([&self.name]).find(|name| !is_plain(name)) {
@@ -86,7 +87,9 @@ impl Written {
             table: table.clone(),
             time: self.time.clone(),
             experiment: self.experiment.clone(),
-            splits: splits.map(|split| Split { name: split.name.as_str().into(), column: split.column.clone() }).collect(),
+            splits: splits
+                .map(|split| Split { name: split.name.as_str().into(), column: split.column.clone() })
+                .collect(),
             measures: vec![self.value.clone()],
             grain,
             is_level: kind == DatasetKind::Level,

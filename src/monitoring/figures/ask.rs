@@ -76,9 +76,9 @@ impl Figures {
     pub(super) fn rows(&self, base: usize, answers: &[Answer]) -> Result<Vec<Arc<Rows>>> {
         let name = format!("rows {base}");
         let base = &self.settings.datasets.bases()[base];
-        let rows = answers.iter().map(|answer| {
-            self.engine.made(std::slice::from_ref(answer), &name, || Rows::read(base, &answer.batches))
-        });
+        let rows = answers
+            .iter()
+            .map(|answer| self.engine.made(std::slice::from_ref(answer), &name, || Rows::read(base, &answer.batches)));
         rows.collect()
     }
 }

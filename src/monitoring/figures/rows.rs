@@ -60,8 +60,7 @@ impl Rows {
         for at in 0..batch.num_rows() {
             let Some(key) = columns.key(at) else { continue };
             let branch = self.number(Some(key.branch), numbers);
-            let splits: Vec<u32> =
-                columns.splits.iter().map(|names| self.number(text(names, at), numbers)).collect();
+            let splits: Vec<u32> = columns.splits.iter().map(|names| self.number(text(names, at), numbers)).collect();
             if !self.by_experiment.contains_key(key.experiment) {
                 let block = Block {
                     splits: vec![vec![]; columns.splits.len()],

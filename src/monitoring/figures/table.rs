@@ -30,8 +30,7 @@ fn table(by: &By, series: &[Series]) -> Result<Batches> {
         Field::new("experiment", DataType::Utf8, false),
         Field::new("time", DataType::Timestamp(TimeUnit::Microsecond, Some(Arc::clone(&utc))), false),
     ];
-    let mut columns: Vec<ArrayRef> =
-        vec![Arc::new(slugs.collect::<StringArray>()), Arc::new(times.with_timezone(utc))];
+    let mut columns: Vec<ArrayRef> = vec![Arc::new(slugs.collect::<StringArray>()), Arc::new(times.with_timezone(utc))];
     if by.has_branches() {
         fields.push(Field::new("branch", DataType::Utf8, true));
         columns.push(names(|point| point.branch.as_deref()));

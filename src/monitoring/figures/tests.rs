@@ -14,7 +14,7 @@ use super::*;
 use crate::app::App;
 use crate::cache::StoreSettings;
 use crate::clock::{Clock, ManualClock};
-use crate::engine::EngineSettings;
+use crate::engine::{EngineSettings, LocalSettings};
 use crate::monitoring::datasets::DatasetKind;
 use crate::monitoring::synthetic::{PROJECT, Synthetic, SyntheticConfig};
 use crate::source::embedded::Embedded;
@@ -38,6 +38,10 @@ fn at(text: &str) -> Timestamp {
 }
 
 fn place() -> Place {
+    place_with(EngineSettings::default())
+}
+
+fn place_with(settings: EngineSettings) -> Place {
     let clock = Arc::new(ManualClock::new(at(NOW)));
     let config = SyntheticConfig {
         live_recipes: 8,
@@ -51,7 +55,7 @@ fn place() -> Place {
     let embedded = Arc::new(embedded.with_feed(Arc::clone(&synthetic) as _));
     synthetic.install(&embedded, at(NOW), &mut |_| ()).unwrap();
     let mut app = App::new(StoreSettings::of(256 << 20), Arc::clone(&clock) as _, App::GRACE);
-    let engine = app.add_source("demo", Arc::clone(&embedded) as _, EngineSettings::default());
+    let engine = app.add_source("demo", Arc::clone(&embedded) as _, settings);
     Place { figures: Figures::new(engine), embedded, clock }
 }
 
@@ -71,7 +75,8 @@ impl Place {
         };
         let times = rows.column(1).as_primitive::<TimestampMicrosecondType>();
         let values = rows.column(4).as_primitive::<Int64Type>();
-        let row = |row: usize| ((text(0, row).unwrap(), times.value(row), text(2, row), text(3, row)), values.value(row));
+        let row =
+            |row: usize| ((text(0, row).unwrap(), times.value(row), text(2, row), text(3, row)), values.value(row));
         (0..rows.num_rows()).map(row).collect()
     }
 
@@ -162,7 +167,8 @@ async fn counts_are_all_time_totals_of_the_branches_that_are_listed() {
     let mut compared = 0;
     for row in 0..rows.num_rows() {
         let [slug, branch] = [0, 1].map(|column| rows.column(column).as_string::<i32>().value(row));
-        let [enrollments, unenrollments] = [2, 3].map(|column| rows.column(column).as_primitive::<Int64Type>().value(row));
+        let [enrollments, unenrollments] =
+            [2, 3].map(|column| rows.column(column).as_primitive::<Int64Type>().value(row));
         let is_listed = listed.get(slug).is_some_and(|it| it.branches.iter().any(|known| *known.slug == *branch));
         let found = counts.by_slug.get(slug).and_then(|counts| counts.branches.get(branch));
         assert_eq!(found, is_listed.then_some(&BranchCounts { enrollments, unenrollments }), "{slug} {branch}");
@@ -200,6 +206,20 @@ async fn all_experiments_and_datasets_are_made_of_a_few_jobs() {
 }
 
 #[tokio::test]
+async fn local_relations_give_the_same_figures() {
+    let (by_jobs, locally) = (place(), LocalSettings::ready_made());
+    let locally = place_with(EngineSettings { local: Arc::new(locally), ..EngineSettings::default() });
+    for dataset in by_jobs.figures.datasets().iter() {
+        let query = query(&dataset.name, By::Branch);
+        assert_eq!(locally.series(&query).await, by_jobs.series(&query).await, "{}", dataset.name);
+    }
+    let [expected, found] = [&by_jobs, &locally].map(|place| place.figures.counts());
+    assert_eq!(found.await.unwrap().by_slug, expected.await.unwrap().by_slug);
+    let query = query("experiment_enrollment_overall", By::Total);
+    assert_eq!(locally.figures.series_table(&query).await.unwrap().provenance.mode, weir_plan::Mode::Local);
+}
+
+#[tokio::test]
 async fn the_same_series_of_the_same_rows_is_made_once() {
     let place = place();
     let query = query("experiment_enrollment_overall", By::Branch);
@@ -226,7 +246,12 @@ async fn what_cannot_be_answered_names_what_is_wrong() {
         experiments: Some(slugs.iter().map(|slug| (*slug).to_owned()).collect()),
         ..enrollments()
     };
-    check(query("experiment_enrolment_overall", By::Total), Kind::NotFound, "did you mean \"experiment_enrollment_overall\"?").await;
+    check(
+        query("experiment_enrolment_overall", By::Total),
+        Kind::NotFound,
+        "did you mean \"experiment_enrollment_overall\"?",
+    )
+    .await;
     let misspelt = format!("{slug}x");
     check(of(&[&misspelt]), Kind::NotFound, &format!("no experiment {misspelt:?}; did you mean {slug:?}?")).await;
     check(of(&[&slug, "a'b\"c/d\\e`"]), Kind::NotFound, "no experiment \"a'b\\\"c/d").await;

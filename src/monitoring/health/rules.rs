@@ -105,7 +105,12 @@ mod tests {
         }
     }
 
-    fn verdict(rule: &str, experiment: &Experiment, counts: &ExperimentCounts, funnel: Option<&[FunnelRow]>) -> Verdict {
+    fn verdict(
+        rule: &str,
+        experiment: &Experiment,
+        counts: &ExperimentCounts,
+        funnel: Option<&[FunnelRow]>,
+    ) -> Verdict {
         let health = health(experiment, Some(counts), funnel, at("2024-03-10T12:00:00Z"));
         health.rules.iter().find(|judged| judged.rule == rule).unwrap().verdict
     }
@@ -113,7 +118,8 @@ mod tests {
     #[test]
     fn a_spike_is_a_rate_over_ten_percent() {
         let check = |enrollments, unenrollments, expected| {
-            let found = verdict("unenrollment_spike", &Experiment::default(), &counted(enrollments, unenrollments), None);
+            let found =
+                verdict("unenrollment_spike", &Experiment::default(), &counted(enrollments, unenrollments), None);
             assert_eq!(found, expected, "{unenrollments} of {enrollments}");
         };
         check(1000, 100, Verdict::Ok);

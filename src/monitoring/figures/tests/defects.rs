@@ -125,7 +125,8 @@ async fn defect_5_an_experiment_without_a_start_date_spoils_nothing() {
     };
     let after = place.series(&query("experiment_enrollment_overall", By::Total)).await;
     assert!(of(&after) >= of(&before) && of(&after) > 0, "{} {}", of(&after), of(&before));
-    let others = |values: &Values| values.keys().map(|(slug, ..)| slug.clone()).collect::<std::collections::BTreeSet<_>>();
+    let others =
+        |values: &Values| values.keys().map(|(slug, ..)| slug.clone()).collect::<std::collections::BTreeSet<_>>();
     assert_eq!(others(&after), others(&before));
     let counts = place.figures.counts().await.unwrap();
     assert!(!counts.by_slug.contains_key(slug.as_str()) && counts.by_slug.len() > 5);

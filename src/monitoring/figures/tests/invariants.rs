@@ -25,7 +25,8 @@ async fn sums_of_flows_and_last_points_of_running_sums_are_equal_at_every_granul
     for dataset in place.figures.datasets().iter().filter(|dataset| dataset.kind != DatasetKind::Level) {
         for by in [By::Total, By::Branch] {
             let at_granularity = async |granularity, cumulative| {
-                let query = SeriesQuery { granularity, cumulative: Some(cumulative), ..query(&dataset.name, by.clone()) };
+                let query =
+                    SeriesQuery { granularity, cumulative: Some(cumulative), ..query(&dataset.name, by.clone()) };
                 sums_and_last(&place.series(&query).await)
             };
             let by_age = at_granularity(None, false).await;
