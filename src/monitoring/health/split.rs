@@ -131,6 +131,23 @@ mod tests {
     }
 
     #[test]
+    fn p_values_are_those_of_scipy() {
+        // scipy.stats.chisquare, 1.17.1.
+        let check = |counts: &[i64], weights: &[f64], expected: f64| {
+            let found = p_value(counts, weights);
+            assert!((found - expected).abs() <= expected * 1e-9, "{counts:?}: {found:e}, not {expected:e}");
+        };
+        check(&[900, 100], &[1.0, 1.0], 3.341_488_038_641_387_3e-141);
+        check(&[5200, 4800], &[1.0, 1.0], 6.334_248_366_623_988e-5);
+        check(&[11_000, 9000], &[1.0, 1.0], 2.088_487_583_762_568_8e-45);
+        check(&[55, 45], &[1.0, 1.0], 0.317_310_507_862_911_15);
+        check(&[1000, 1000, 1300], &[1.0, 1.0, 1.0], 1.430_886_014_839_122_9e-12);
+        check(&[310, 290, 305, 280, 330], &[1.0; 5], 0.299_356_360_261_146_2);
+        check(&[9400, 610], &[95.0, 5.0], 5.121_764_191_010_21e-7);
+        check(&[10, 20, 30, 40, 50, 60], &[1.0, 2.0, 3.0, 4.0, 5.0, 7.0], 0.960_902_974_791_230_5);
+    }
+
+    #[test]
     fn without_the_ratio_of_every_branch_the_split_is_equal() {
         assert_eq!(judged(&[(900, Some(9)), (100, Some(1))], false).1, Verdict::Ok);
         assert_eq!(judged(&[(900, Some(9)), (100, None)], false).1, Verdict::Alert);
