@@ -21,6 +21,8 @@ use crate::engine::{Engine, EngineSettings, Loaded, Shared};
 use crate::flight::Flights;
 use crate::ledger::Ledger;
 use crate::metrics::Metrics;
+use crate::monitoring::MonitoringSettings;
+use crate::monitoring::figures::Figures;
 use crate::source::Source;
 use crate::source::embedded::Embedded;
 use crate::source::limited::{Limited, Limits};
@@ -28,7 +30,7 @@ use crate::source::limited::{Limited, Limits};
 /// Everything that runs in one process.
 pub struct App {
     shared: Shared,
-    sources: BTreeMap<String, Arc<Engine>>,
+    sources: BTreeMap<String, Arc<Figures>>,
     instances: Mutex<HashMap<String, Instance>>,
 }
 
@@ -84,36 +86,43 @@ impl App {
             None => Self::new(store, clock, Self::GRACE),
         };
         for (name, source) in &config.sources {
-            app.add_configured(name, source, config.deadline)
-                .await
-                .map_err(|error| error.context(format_args!("source {name}")))?;
+            let engine = app.engine_of(name, source, config.deadline).await;
+            let engine = engine.map_err(|error| error.context(format_args!("source {name}")))?;
+            app.add(name, engine, config.monitoring.get(name).cloned().unwrap_or_default());
         }
         Ok(app)
     }
 
-    async fn add_configured(&mut self, name: &str, source: &SourceConfig, deadline: Duration) -> Result<()> {
+    async fn engine_of(&self, name: &str, source: &SourceConfig, deadline: Duration) -> Result<Arc<Engine>> {
         match source {
             SourceConfig::BigQuery(config) => {
                 let deadline = config.deadline.or(Some(deadline));
-                let engine = self.connect(name, &BigQueryConfig { deadline, ..BigQueryConfig::clone(config) }).await?;
-                self.sources.insert(name.to_owned(), engine);
+                self.connect(name, &BigQueryConfig { deadline, ..BigQueryConfig::clone(config) }).await
             }
             SourceConfig::Embedded(folder) => {
                 let source = Embedded::of_folder(folder, Arc::clone(&self.shared.clock))?;
                 let source = Limited::new(Arc::new(source), Limits::default());
                 let settings = EngineSettings { deadline: Some(deadline), ..EngineSettings::default() };
-                self.add_source(name, Arc::new(source), settings);
+                Ok(self.engine(name, Arc::new(source), settings))
             }
         }
-        Ok(())
     }
 
-    /// Adds a source under the name by which the export API selects it.
-    pub fn add_source(&mut self, name: &str, source: Arc<dyn Source>, settings: EngineSettings) -> Arc<Engine> {
+    fn engine(&self, name: &str, source: Arc<dyn Source>, settings: EngineSettings) -> Arc<Engine> {
         let settings = EngineSettings { name: Some(name.to_owned()), ..settings };
-        let engine = Engine::new(source, settings, self.shared.clone());
-        self.sources.insert(name.to_owned(), Arc::clone(&engine));
+        Engine::new(source, settings, self.shared.clone())
+    }
+
+    /// Adds a source under the name by which the export API selects it, with the ready-made datasets of
+    /// experiments.
+    pub fn add_source(&mut self, name: &str, source: Arc<dyn Source>, settings: EngineSettings) -> Arc<Engine> {
+        let engine = self.engine(name, source, settings);
+        self.add(name, Arc::clone(&engine), MonitoringSettings::default());
         engine
+    }
+
+    fn add(&mut self, name: &str, engine: Arc<Engine>, monitoring: MonitoringSettings) {
+        self.sources.insert(name.to_owned(), Arc::new(Figures::with(engine, monitoring)));
     }
 
     /// The engine of the source called `name`, or of the only one.
@@ -121,8 +130,16 @@ impl App {
     /// # Errors
     /// `NotFound` naming the sources there are; `InvalidQuery` if there are several and none is named.
     pub fn source(&self, name: Option<&str>) -> Result<Arc<Engine>> {
+        Ok(Arc::clone(self.figures(name)?.engine()))
+    }
+
+    /// The figures of experiments over the source called `name`, or over the only one.
+    ///
+    /// # Errors
+    /// As [`App::source`].
+    pub fn figures(&self, name: Option<&str>) -> Result<Arc<Figures>> {
         let names = || self.sources.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
-        let engine = match name {
+        let figures = match name {
             Some(name) => self
                 .sources
                 .get(name)
@@ -133,7 +150,7 @@ impl App {
                 _ => return Err(Error::invalid(format!("several sources; give source, one of: {}", names()))),
             },
         };
-        Ok(Arc::clone(engine))
+        Ok(Arc::clone(figures))
     }
 
     /// The engine of a Grafana data source for a caller, made by its first request and again when its
@@ -180,7 +197,7 @@ impl App {
 
     /// What is there of the local relations, by the export API's sources that have any.
     pub fn locals(&self) -> BTreeMap<&str, Vec<Loaded>> {
-        let all = self.sources.iter().map(|(name, engine)| (name.as_str(), engine.locals()));
+        let all = self.sources.iter().map(|(name, figures)| (name.as_str(), figures.engine().locals()));
         all.filter(|(_, loaded)| !loaded.is_empty()).collect()
     }
 
@@ -194,7 +211,8 @@ impl App {
             .filter_map(|instance| Some(Arc::clone(instance.connected.get()?.own())))
             .collect();
         self.shared.flights.abort_all().await;
-        join_all(self.sources.values().chain(&instances).map(|engine| engine.source().settled())).await;
+        let engines = self.sources.values().map(|figures| figures.engine());
+        join_all(engines.chain(&instances).map(|engine| engine.source().settled())).await;
         self.shared.store.written().await;
     }
 

@@ -7,6 +7,7 @@
 //! Timestamp(µs) without a zone (DATETIME), Struct and List.
 
 pub(crate) mod api_type;
+pub(crate) mod csv;
 pub(crate) mod decimal;
 pub(crate) mod json;
 mod multiset;

@@ -15,6 +15,7 @@ use weir_plan::{Price, Query, Result, Scope, SourceDescriptor};
 use crate::cache::FolderSettings;
 use crate::engine::LocalSettings;
 use crate::ledger::Budget;
+use crate::monitoring::MonitoringSettings;
 use crate::source::Priority;
 
 pub use environment::{Environment, Host};
@@ -35,6 +36,8 @@ pub struct Config {
     pub cache_folder: Option<FolderSettings>,
     /// Sources by the name that selects them.
     pub sources: BTreeMap<String, SourceConfig>,
+    /// Where the figures of experiments come from, for sources that say so.
+    pub monitoring: BTreeMap<String, MonitoringSettings>,
 }
 
 impl Config {
@@ -71,6 +74,7 @@ impl Default for Config {
             cache_capacity: Self::CACHE_CAPACITY,
             cache_folder: None,
             sources: BTreeMap::new(),
+            monitoring: BTreeMap::new(),
         }
     }
 }

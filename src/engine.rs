@@ -15,6 +15,7 @@ mod derivation;
 mod explain;
 mod fetch;
 mod local;
+mod made;
 mod memo;
 mod parts;
 mod purges;

@@ -2,11 +2,14 @@
 //!
 //! It decodes requests, calls the engine and encodes answers; it knows no cache and no source.
 
+mod docs;
 mod encoding;
+mod experiments;
 mod fields;
 mod format;
 mod guard;
-mod nearest;
+mod named;
+mod openapi;
 mod problem;
 mod reply;
 mod request;
@@ -23,6 +26,7 @@ use axum::routing::{get, post};
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 
+use self::format::Format;
 use crate::app::App;
 
 pub use serve::{bind, serve};
@@ -63,6 +67,9 @@ pub fn router(app: Arc<App>, settings: ExportSettings) -> Router {
         .route("/api/v1/explain", get(routes::get_explain).post(routes::post_explain))
         .route("/api/v1/purge", post(routes::purge))
         .route("/api/v1/ledger", get(routes::ledger))
+        .merge(experiment_routes())
+        .route("/api/v1/openapi.json", get(openapi::described))
+        .route("/api/v1/docs", get(docs::page))
         .layer(axum::middleware::from_fn_with_state(Arc::clone(&export), guard::guard))
         .route("/healthz", get(routes::health))
         .route("/readyz", get(routes::ready))
@@ -71,4 +78,23 @@ pub fn router(app: Arc<App>, settings: ExportSettings) -> Router {
         .method_not_allowed_fallback(problem::wrong_method)
         .layer(CatchPanicLayer::custom(problem::panicked))
         .with_state(export)
+}
+
+/// The routes of experiments; a format may stand behind the last name.
+fn experiment_routes() -> Router<Arc<Export>> {
+    let mut routes = Router::new()
+        .route("/api/v1/experiments", get(experiments::list))
+        .route("/api/v1/experiments/counts", get(experiments::all_counts))
+        .route("/api/v1/experiments/health", get(experiments::all_health))
+        .route("/api/v1/experiments/{slug}", get(experiments::one))
+        .route("/api/v1/experiments/{slug}/{document}", get(experiments::of_one))
+        .route("/api/v1/experiments/{slug}/series/{dataset}", get(experiments::series_of_one))
+        .route("/api/v1/series/{dataset}", get(experiments::series_of_many).post(experiments::post_series))
+        .route("/api/v1/datasets", get(experiments::datasets));
+    for format in Format::ALL.map(Format::name) {
+        routes = routes
+            .route(&format!("/api/v1/experiments.{format}"), get(experiments::list))
+            .route(&format!("/api/v1/datasets.{format}"), get(experiments::datasets));
+    }
+    routes
 }

@@ -19,6 +19,7 @@ pub mod ledger;
 pub mod metrics;
 pub mod migrate;
 pub mod monitoring;
+mod nearest;
 pub mod plugin;
 pub mod simulate;
 pub mod source;

@@ -115,7 +115,7 @@ pub(crate) fn keys(schema: &Schema) -> Result<Vec<Vec<u8>>> {
 }
 
 /// The columns of a batch, ready to be written cell by cell.
-fn columns(batch: &RecordBatch) -> Result<Vec<Column<'_>>> {
+pub(super) fn columns(batch: &RecordBatch) -> Result<Vec<Column<'_>>> {
     let fields = batch.schema_ref().fields();
     batch.columns().iter().zip(fields).map(|(array, field)| Column::of(array.as_ref(), field)).collect()
 }
@@ -183,7 +183,7 @@ impl<'a> Column<'a> {
     ///
     /// # Errors
     /// `Internal` for a time outside the calendar.
-    fn write(&self, row: usize, out: &mut Vec<u8>) -> Result<()> {
+    pub(super) fn write(&self, row: usize, out: &mut Vec<u8>) -> Result<()> {
         if self.array.is_null(row) {
             out.extend_from_slice(b"null");
             return Ok(());

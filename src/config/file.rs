@@ -15,6 +15,7 @@ use super::{BigQueryConfig, Config, Login, Secret, SourceConfig, parse_bytes, pa
 use crate::cache::FolderSettings;
 use crate::engine::LocalSettings;
 use crate::ledger::{Budget, Share};
+use crate::monitoring::{MonitoringSettings, WrittenSettings};
 use crate::source::Priority;
 
 /// Where Google's service accounts fetch tokens.
@@ -123,17 +124,23 @@ impl Config {
         let deadline = file.deadline.map(|text| parse_deadline(&text)).transpose().map_err(at("deadline"))?;
         let capacity = file.cache.capacity.map(|value| bytes(&value)).transpose().map_err(at("cache.capacity"))?;
         let cache_folder = cache_folder(file.cache.folder, file.cache.folder_capacity.as_ref(), folder)?;
-        let sources = file.source.into_iter().map(|(name, table)| {
-            let source = source(table, folder).map_err(at(&format!("[source.{name}]")))?;
-            Ok((name, source))
-        });
+        let (mut sources, mut monitoring) = (BTreeMap::new(), BTreeMap::new());
+        for (name, mut table) in file.source {
+            let place = format!("[source.{name}]");
+            if let Some(experiments) = table.remove("experiments") {
+                let settings = self::monitoring(experiments).map_err(at(&format!("{place}: experiments")))?;
+                monitoring.insert(name.clone(), settings);
+            }
+            sources.insert(name, source(table, folder).map_err(at(&place))?);
+        }
         Ok(Self {
             listen: file.listen,
             allow_anonymous: file.allow_anonymous,
             deadline: deadline.unwrap_or(Query::DEADLINE),
             cache_capacity: capacity.unwrap_or(Self::CACHE_CAPACITY),
             cache_folder,
-            sources: sources.collect::<Result<_>>()?,
+            sources,
+            monitoring,
         })
     }
 }
@@ -171,6 +178,13 @@ fn source(mut table: Table, folder: &Path) -> Result<SourceConfig> {
         Some("embedded") => Ok(SourceConfig::Embedded(folder.join(decode::<Embedded>(table)?.folder))),
         Some(other) => Err(Error::invalid(format!("kind {other:?} is none of bigquery, embedded"))),
         None => Err(Error::invalid("kind is missing; give bigquery or embedded")),
+    }
+}
+
+fn monitoring(value: Value) -> Result<MonitoringSettings> {
+    match value {
+        Value::Table(table) => decode::<WrittenSettings>(table)?.read(),
+        _ => Err(Error::invalid("give a table, [source.NAME.experiments]")),
     }
 }
 

@@ -124,9 +124,7 @@ impl Provenance {
         let fetched_at = oldest(plan, pieces).unwrap_or(now);
         let status = pieces.iter().map(|piece| piece.status).max().unwrap_or(Status::Hit);
         let some_cached = pieces.iter().any(|piece| piece.status == Status::Hit);
-        let range = plan.segments.iter().filter_map(|segment| segment.extent).reduce(|hull, extent| {
-            Extent::new(hull.start().min(extent.start()), hull.end().max(extent.end())).unwrap_or(hull)
-        });
+        let range = plan.segments.iter().filter_map(|segment| segment.extent).reduce(hull);
         let parts: Vec<Part> = parts(plan, pieces).collect();
         let savings = if plan.assembly.is_some() { Savings::of_parts(&parts) } else { Savings::of_whole(&parts) };
         let (bytes_billed, bytes_saved) = (savings.bytes_billed, savings.bytes_saved);
@@ -205,4 +203,9 @@ fn parts<'a>(plan: &'a Plan, pieces: &'a [Piece]) -> impl Iterator<Item = Part<'
         bytes_billed: piece.stored.bytes_billed,
         saving: piece.saving(segment),
     })
+}
+
+/// The smallest range that holds two.
+pub(super) fn hull(one: Extent, other: Extent) -> Extent {
+    Extent::new(one.start().min(other.start()), one.end().max(other.end())).unwrap_or(one)
 }

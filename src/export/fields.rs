@@ -6,7 +6,7 @@ use std::fmt::Display;
 use serde_json::{Map, Value};
 use weir_plan::{Error, Result};
 
-use super::nearest::nearest;
+use crate::nearest::nearest;
 
 /// The fields of an object by name.
 #[derive(Debug)]

@@ -2,7 +2,7 @@
 
 use weir_plan::{Error, Kind, Result};
 
-use super::nearest::nearest;
+use crate::nearest::hint;
 
 /// How the rows of an answer are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,11 +13,15 @@ pub(super) enum Format {
     Arrow,
     /// One object a row, a line each.
     Ndjson,
+    /// A line of names, and one for each row.
+    Csv,
+    /// A Parquet file.
+    Parquet,
 }
 
 impl Format {
     /// All formats; the first is that of callers who accept anything.
-    pub(super) const ALL: [Self; 3] = [Self::Json, Self::Arrow, Self::Ndjson];
+    pub(super) const ALL: [Self; 5] = [Self::Json, Self::Arrow, Self::Ndjson, Self::Csv, Self::Parquet];
 
     /// The name that the parameter `format` takes.
     pub(super) const fn name(self) -> &'static str {
@@ -25,6 +29,8 @@ impl Format {
             Self::Json => "json",
             Self::Arrow => "arrow",
             Self::Ndjson => "ndjson",
+            Self::Csv => "csv",
+            Self::Parquet => "parquet",
         }
     }
 
@@ -34,6 +40,8 @@ impl Format {
             Self::Json => "application/json",
             Self::Arrow => "application/vnd.apache.arrow.stream",
             Self::Ndjson => "application/x-ndjson",
+            Self::Csv => "text/csv; charset=utf-8",
+            Self::Parquet => "application/vnd.apache.parquet",
         }
     }
 
@@ -43,6 +51,8 @@ impl Format {
             Self::Json => &["application/json"],
             Self::Arrow => &["application/vnd.apache.arrow.stream"],
             Self::Ndjson => &["application/x-ndjson", "application/ndjson", "application/jsonl"],
+            Self::Csv => &["text/csv"],
+            Self::Parquet => &["application/vnd.apache.parquet", "application/x-parquet"],
         }
     }
 
@@ -57,8 +67,7 @@ impl Format {
         };
         Self::ALL.into_iter().find(named).ok_or_else(|| {
             let known = Self::ALL.map(Self::name);
-            let hint = nearest(text, &known).map(|name| format!("; did you mean {name:?}?")).unwrap_or_default();
-            Error::invalid(format!("format {text:?} is none of {}{hint}", known.join(", ")))
+            Error::invalid(format!("format {text:?} is none of {}{}", known.join(", "), hint(text, &known)))
         })
     }
 
@@ -139,6 +148,8 @@ mod tests {
         check("application/vnd.apache.arrow.stream", Format::Arrow);
         check("Application/X-NDJSON", Format::Ndjson);
         check("application/jsonl", Format::Ndjson);
+        check("text/csv;header=present", Format::Csv);
+        check("application/vnd.apache.parquet, */*;q=0.1", Format::Parquet);
         check("application/json;q=0.5, application/vnd.apache.arrow.stream", Format::Arrow);
         check("application/json; Q=0.5, application/x-ndjson; q=0.6", Format::Ndjson);
         check("application/x-ndjson, application/json", Format::Ndjson);
@@ -150,7 +161,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_made_is_refused_with_what_can() {
-        for accept in ["text/csv", "image/*", "application/json;q=0", "*/*;q=0"] {
+        for accept in ["text/html", "image/*", "application/json;q=0", "*/*;q=0"] {
             let error = Format::accepted(Some(accept)).unwrap_err();
             assert_eq!(error.kind(), Kind::NotAcceptable, "{accept}");
             assert!(error.message().contains(accept), "{error}");
@@ -163,7 +174,13 @@ mod tests {
         assert_eq!(Format::parse("NDJSON").unwrap(), Format::Ndjson);
         assert_eq!(Format::parse("application/vnd.apache.arrow.stream").unwrap(), Format::Arrow);
         let error = Format::parse("arow").unwrap_err();
-        assert_eq!(error.message(), "format \"arow\" is none of json, arrow, ndjson; did you mean \"arrow\"?");
-        assert_eq!(Format::parse("xml").unwrap_err().message(), "format \"xml\" is none of json, arrow, ndjson");
+        assert_eq!(
+            error.message(),
+            "format \"arow\" is none of json, arrow, ndjson, csv, parquet; did you mean \"arrow\"?"
+        );
+        assert_eq!(
+            Format::parse("xml").unwrap_err().message(),
+            "format \"xml\" is none of json, arrow, ndjson, csv, parquet"
+        );
     }
 }

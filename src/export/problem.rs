@@ -54,7 +54,7 @@ fn response(status: StatusCode, title: &str, detail: &str, code: &str, id: Uuid)
 
 /// The answer for a path that there is not.
 pub(super) async fn unknown_path(uri: Uri) -> Problem {
-    let paths = "/api/v1/query, /api/v1/explain, /api/v1/purge, /api/v1/ledger, /healthz, /readyz, /metrics";
+    let paths = "/api/v1/query, /api/v1/experiments and others, described at /api/v1/docs; /healthz, /readyz, /metrics";
     Problem(Error::not_found(format!("no path {}; there are {paths}", uri.path())))
 }
 

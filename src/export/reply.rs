@@ -14,7 +14,7 @@ use super::encoding::Encoding;
 use super::format::Format;
 use super::writer::{pieces, whole};
 use crate::batches::Batches;
-use crate::engine::{Answer, Engine, aside};
+use crate::engine::{Answer, Engine, Provenance, aside};
 
 /// How the answer was come by.
 const RESULT: HeaderName = HeaderName::from_static("x-weir-result");
@@ -39,26 +39,81 @@ pub(super) fn reply(engine: &Engine, answer: &Answer, format: Format, headers: &
         0..COMPRESS_ABOVE => Encoding::Identity,
         _ => Encoding::accepted(header(headers, ACCEPT_ENCODING.as_str()).as_deref()),
     };
-    let mut response = Response::new(Body::empty());
-    let out = response.headers_mut();
-    out.insert(VARY, HeaderValue::from_static("Accept, Accept-Encoding"));
-    out.insert(CACHE_CONTROL, cache_control(answer)?);
-    out.insert(RESULT, value(&answer.provenance.header())?);
+    let mut response = described(Some(&answer.provenance))?;
     if size > STREAM_ABOVE {
-        describe(out, format, encoding);
+        describe(response.headers_mut(), format, encoding);
         *response.body_mut() = Body::from_stream(stream::iter(pieces(format, encoding, &answer.batches)?));
         return Ok(response);
     }
-    let kept = encoded(engine, answer, format, encoding, size)?;
-    let etag = etag(&kept);
-    out.insert(ETAG, value(&etag)?);
+    fill(&mut response, &encoded(engine, answer, format, encoding, size)?, format, encoding, headers)?;
+    Ok(response)
+}
+
+/// A document's body.
+pub(super) struct Written {
+    pub(super) body: Vec<u8>,
+    /// What names its content, where that is less than the body.
+    pub(super) content: Option<Vec<u8>>,
+}
+
+/// The response for a document that `write` makes of answers: made once for their contents and `name`,
+/// which holds everything else that it depends on.
+///
+/// # Errors
+/// Those of `write`.
+pub(super) fn document(
+    engine: &Engine,
+    answers: &[Answer],
+    name: &str,
+    (format, headers): (Format, &HeaderMap),
+    write: impl FnOnce() -> Result<Written>,
+) -> Result<Response> {
+    let encoding = Encoding::accepted(header(headers, ACCEPT_ENCODING.as_str()).as_deref());
+    let name = format!("{name} {}+{}", format.name(), encoding.token().unwrap_or("identity"));
+    let kept = engine.made(answers, &name, || {
+        let kept = kept(write()?, encoding)?;
+        let bytes = kept.len();
+        Ok((kept, bytes))
+    })?;
+    let mut response = described(Some(&Provenance::together(answers)?))?;
+    fill(&mut response, &kept, format, encoding, headers)?;
+    Ok(response)
+}
+
+/// The response for a document that no answers are under.
+///
+/// # Errors
+/// `Internal` if it cannot be compressed.
+pub(super) fn fixed(written: Written, (format, headers): (Format, &HeaderMap)) -> Result<Response> {
+    let encoding = Encoding::accepted(header(headers, ACCEPT_ENCODING.as_str()).as_deref());
+    let mut response = described(None)?;
+    fill(&mut response, &kept(written, encoding)?, format, encoding, headers)?;
+    Ok(response)
+}
+
+/// An empty response with the headers that say how it was come by and how long it may be kept.
+fn described(provenance: Option<&Provenance>) -> Result<Response> {
+    let mut response = Response::new(Body::empty());
+    let out = response.headers_mut();
+    out.insert(VARY, HeaderValue::from_static("Accept, Accept-Encoding"));
+    out.insert(CACHE_CONTROL, cache_control(provenance)?);
+    if let Some(provenance) = provenance {
+        out.insert(RESULT, value(&provenance.header())?);
+    }
+    Ok(response)
+}
+
+/// Puts a kept body in a response, or says that the caller knows it.
+fn fill(response: &mut Response, kept: &Bytes, format: Format, encoding: Encoding, headers: &HeaderMap) -> Result<()> {
+    let etag = etag(kept);
+    response.headers_mut().insert(ETAG, value(&etag)?);
     if header(headers, IF_NONE_MATCH.as_str()).is_some_and(|known| matches(&known, &etag)) {
         *response.status_mut() = StatusCode::NOT_MODIFIED;
-        return Ok(response);
+        return Ok(());
     }
-    describe(out, format, encoding);
+    describe(response.headers_mut(), format, encoding);
     *response.body_mut() = Body::from(kept.slice(DIGEST..));
-    Ok(response)
+    Ok(())
 }
 
 fn describe(out: &mut HeaderMap, format: Format, encoding: Encoding) {
@@ -76,8 +131,13 @@ fn encoded(engine: &Engine, answer: &Answer, format: Format, encoding: Encoding,
 
 /// The digest is that of the uncompressed body, so that all encodings share one weak `ETag`.
 fn encode(batches: &Batches, format: Format, encoding: Encoding) -> Result<Bytes> {
-    let body = whole(format, batches)?;
-    let mut kept = Sha256::digest(&body)[..DIGEST].to_vec();
+    kept(Written { body: whole(format, batches)?, content: None }, encoding)
+}
+
+/// A digest and the compressed body that it names.
+fn kept(written: Written, encoding: Encoding) -> Result<Bytes> {
+    let Written { body, content } = written;
+    let mut kept = Sha256::digest(content.as_ref().unwrap_or(&body))[..DIGEST].to_vec();
     kept.append(&mut encoding.compress(body)?);
     kept.shrink_to_fit();
     Ok(kept.into())
@@ -95,8 +155,8 @@ fn matches(known: &str, etag: &str) -> bool {
 }
 
 /// What is left of the freshness; answers past the cache are not to be kept by anybody.
-fn cache_control(answer: &Answer) -> Result<HeaderValue> {
-    let provenance = &answer.provenance;
+fn cache_control(provenance: Option<&Provenance>) -> Result<HeaderValue> {
+    let Some(provenance) = provenance else { return Ok(HeaderValue::from_static("no-cache")) };
     if provenance.mode == Mode::Off {
         return Ok(HeaderValue::from_static("no-store"));
     }

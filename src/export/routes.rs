@@ -17,6 +17,7 @@ use weir_plan::{Error, Extent, Kind, Result, Timestamp};
 use super::Export;
 use super::fields::Fields;
 use super::format::Format;
+use super::openapi::{QueryBody, Table};
 use super::problem::Problem;
 use super::reply::{self, header};
 use super::request::Request;
@@ -31,6 +32,8 @@ type Reply = std::result::Result<Response, Problem>;
 const LINGER: Duration = Duration::from_secs(5);
 
 /// The format may stand in the query string too, where it beats the body's.
+#[utoipa::path(post, path = "/api/v1/query", tag = "query", request_body = QueryBody,
+    responses((status = 200, description = "The rows", body = Table)))]
 pub(super) async fn post_query(
     State(export): State<Arc<Export>>,
     headers: HeaderMap,
@@ -44,6 +47,13 @@ pub(super) async fn post_query(
     query(&export, &headers, Request { format: format.or(request.format), ..request }).await
 }
 
+/// Answers a query from its query string.
+#[utoipa::path(get, path = "/api/v1/query", tag = "query", params(
+    ("sql" = String, Query, description = "A SELECT in GoogleSQL, with Grafana's time macros"),
+    ("from" = Option<String>, Query, description = "Start of the range: RFC 3339, epoch milliseconds, or `now-6h`"),
+    ("to" = Option<String>, Query, description = "End of the range"),
+    ("step" = Option<String>, Query, description = "Length of buckets, as `5m`"),
+), responses((status = 200, description = "The rows", body = Table)))]
 pub(super) async fn get_query(
     State(export): State<Arc<Export>>,
     headers: HeaderMap,
@@ -63,12 +73,18 @@ async fn query(export: &Export, headers: &HeaderMap, request: Request) -> Reply 
     Ok(reply::reply(&engine, &answer, format, headers)?)
 }
 
+/// Says how a query would be answered and what it would cost.
+#[utoipa::path(post, path = "/api/v1/explain", tag = "query", request_body = QueryBody,
+    responses((status = 200, description = "Mode, reason, segments, bytes", body = Object)))]
 pub(super) async fn post_explain(State(export): State<Arc<Export>>, headers: HeaderMap, body: Body) -> Reply {
     let body = read(body, &headers, export.settings.largest_body).await?;
     let request = Request::from_json(&body, export.app.clock().now())?;
     explain(&export, request).await
 }
 
+/// Says how a query would be answered and what it would cost, from its query string.
+#[utoipa::path(get, path = "/api/v1/explain", tag = "query", params(("sql" = String, Query)),
+    responses((status = 200, description = "Mode, reason, segments, bytes", body = Object)))]
 pub(super) async fn get_explain(State(export): State<Arc<Export>>, RawQuery(text): RawQuery) -> Reply {
     explain(&export, of_query_string(&export, text)?).await
 }
@@ -82,6 +98,9 @@ async fn explain(export: &Export, request: Request) -> Reply {
     Ok(Json(explanation?).into_response())
 }
 
+/// Leaves stored answers behind: all, or those of a range or a text.
+#[utoipa::path(post, path = "/api/v1/purge", tag = "query", request_body = Object,
+    responses((status = 200, description = "The purge's number", body = Object)))]
 pub(super) async fn purge(State(export): State<Arc<Export>>, headers: HeaderMap, body: Body) -> Reply {
     let body = read(body, &headers, export.settings.largest_body).await?;
     let body: &[u8] = if body.trim_ascii().is_empty() { b"{}" } else { &body };
@@ -101,6 +120,9 @@ pub(super) async fn purge(State(export): State<Arc<Export>>, headers: HeaderMap,
 }
 
 /// What was billed and saved: by source, where the request says nothing else.
+#[utoipa::path(get, path = "/api/v1/ledger", tag = "query", params(
+    ("by" = Option<String>, Query, description = "Dimensions, separated by commas"),
+), responses((status = 200, description = "Jobs, answers, bytes", body = Table)))]
 pub(super) async fn ledger(State(export): State<Arc<Export>>, headers: HeaderMap, RawQuery(text): RawQuery) -> Reply {
     let now = export.app.clock().now();
     let mut fields = Fields::from_query_string(&text.unwrap_or_default(), &["source", "from", "to", "by", "format"])?;
@@ -122,12 +144,15 @@ pub(super) async fn ledger(State(export): State<Arc<Export>>, headers: HeaderMap
 /// The ledger changes with every answer.
 const NOT_KEPT: HeaderValue = HeaderValue::from_static("no-store");
 
+/// Whether the process lives.
+#[utoipa::path(get, path = "/healthz", tag = "process", responses((status = 200, description = "It does", body = String)))]
 pub(super) async fn health() -> &'static str {
     "ok\n"
 }
 
 /// Ready means: there is a source to ask, and the process is not about to end. Whether `BigQuery`
 /// answers is not asked; a restart would not mend it.
+#[utoipa::path(get, path = "/readyz", tag = "process", responses((status = 200, description = "The sources", body = Object)))]
 pub(super) async fn ready(State(export): State<Arc<Export>>) -> Reply {
     if export.settings.stop.is_cancelled() {
         return Err(Error::new(Kind::Overloaded, "about to end").into());
@@ -145,6 +170,8 @@ pub(super) async fn ready(State(export): State<Arc<Export>>) -> Reply {
     Ok(Json(ready).into_response())
 }
 
+/// Metrics in Prometheus' text format.
+#[utoipa::path(get, path = "/metrics", tag = "process", responses((status = 200, description = "The metrics", body = String)))]
 pub(super) async fn metrics(State(export): State<Arc<Export>>) -> Reply {
     let text = export.app.metrics().text()?;
     let content_type = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
@@ -159,7 +186,7 @@ fn of_query_string(export: &Export, text: Option<String>) -> Result<Request> {
 ///
 /// # Errors
 /// `TooLarge` over the limit; `ClientGone` if the caller stops sending.
-async fn read(mut body: Body, headers: &HeaderMap, limit: usize) -> Result<Bytes> {
+pub(super) async fn read(mut body: Body, headers: &HeaderMap, limit: usize) -> Result<Bytes> {
     let announced = body.size_hint().lower();
     let mut read = BytesMut::new();
     if announced <= limit as u64 {

@@ -1,6 +1,7 @@
 //! The whole door over a scripted source.
 
 mod conversation;
+mod experiments;
 mod rows;
 mod scripted;
 
@@ -16,6 +17,7 @@ use serde_json::{Value, json};
 use tower::ServiceExt as _;
 use weir_plan::{Kind, Timestamp};
 
+use super::format::Format;
 use super::{ExportSettings, router};
 use crate::app::App;
 use crate::cache::StoreSettings;
@@ -149,7 +151,7 @@ async fn the_parameter_format_beats_the_accept_header() {
     check(plain.clone(), "application/x-ndjson", "application/x-ndjson").await;
     check(plain.clone(), "application/json;q=0.1, application/vnd.apache.arrow.stream;q=0.2", ARROW).await;
     check(json!({"sql": "SELECT 'types'", "format": "arrow"}), "application/json", ARROW).await;
-    check(json!({"sql": "SELECT 'types'", "format": "ndjson"}), "text/csv", "application/x-ndjson").await;
+    check(json!({"sql": "SELECT 'types'", "format": "ndjson"}), "text/html", "application/x-ndjson").await;
     let body = json!({"sql": "SELECT 'types'", "format": "json"});
     let read = bench.post("/api/v1/query?format=ndjson", &body, &[]).await;
     assert_eq!(read.header("content-type"), Some("application/x-ndjson"));
@@ -162,9 +164,9 @@ const ARROW: &str = "application/vnd.apache.arrow.stream";
 #[tokio::test]
 async fn a_format_that_cannot_be_made_is_refused_before_anything_is_billed() {
     let bench = bench();
-    let read = bench.query("SELECT 'types'", &[("accept", "text/csv")]).await;
-    assert!(read.problem(406, "not_acceptable").contains("text/csv"));
-    let read = bench.post("/api/v1/query", &json!({"sql": "SELECT 'types'", "format": "csv"}), &[]).await;
+    let read = bench.query("SELECT 'types'", &[("accept", "text/html")]).await;
+    assert!(read.problem(406, "not_acceptable").contains("text/html"));
+    let read = bench.post("/api/v1/query", &json!({"sql": "SELECT 'types'", "format": "xml"}), &[]).await;
     assert!(read.problem(400, "invalid_query").contains("json, arrow, ndjson"));
     assert_eq!(bench.source.jobs(), 0);
 }

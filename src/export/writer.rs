@@ -1,14 +1,19 @@
 //! Writes an answer's batches in a format, piece by piece.
 
+use std::sync::Arc;
+
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use arrow::ipc::writer::StreamWriter;
 use bytes::Bytes;
+use parquet::arrow::ArrowWriter;
+use parquet::basic::Compression;
+use parquet::file::properties::WriterProperties;
 use weir_plan::{Error, Result};
 
 use super::encoding::{Compressor, Encoding};
 use super::format::Format;
-use crate::batches::{Batches, json};
+use crate::batches::{Batches, csv, json};
 
 /// Rows of a piece of a streamed body: enough that the work for a piece (about a millisecond)
 /// outweighs its frame, few enough that other requests get their turn.
@@ -19,6 +24,8 @@ pub(super) enum Writer {
     Arrow(Box<StreamWriter<Vec<u8>>>),
     Json { out: Vec<u8>, first: bool },
     Ndjson { out: Vec<u8>, keys: Vec<Vec<u8>> },
+    Csv(Vec<u8>),
+    Parquet(Box<ArrowWriter<Vec<u8>>>),
 }
 
 impl Writer {
@@ -36,6 +43,16 @@ impl Writer {
                 Ok(Self::Json { out, first: true })
             }
             Format::Ndjson => Ok(Self::Ndjson { out: Vec::new(), keys: json::keys(schema)? }),
+            Format::Csv => {
+                let mut out = Vec::new();
+                csv::write_names(schema, &mut out);
+                Ok(Self::Csv(out))
+            }
+            Format::Parquet => {
+                let properties = WriterProperties::builder().set_compression(Compression::SNAPPY).build();
+                let writer = ArrowWriter::try_new(Vec::new(), Arc::clone(schema), Some(properties));
+                Ok(Self::Parquet(Box::new(writer.map_err(not_parquet)?)))
+            }
         }
     }
 
@@ -48,6 +65,8 @@ impl Writer {
             Self::Arrow(stream) => stream.write(batch).map_err(unwritable),
             Self::Json { out, first } => json::write_rows(batch, first, out),
             Self::Ndjson { out, keys } => json::write_lines(batch, keys, out),
+            Self::Csv(out) => csv::write_rows(batch, out),
+            Self::Parquet(file) => file.write(batch).map_err(not_parquet),
         }
     }
 
@@ -62,7 +81,8 @@ impl Writer {
                 out.extend_from_slice(b"]}\n");
                 Ok(())
             }
-            Self::Ndjson { .. } => Ok(()),
+            Self::Ndjson { .. } | Self::Csv(_) => Ok(()),
+            Self::Parquet(file) => file.finish().map(drop).map_err(not_parquet),
         }
     }
 
@@ -70,13 +90,19 @@ impl Writer {
     pub(super) fn take(&mut self) -> Vec<u8> {
         match self {
             Self::Arrow(stream) => std::mem::take(stream.get_mut()),
-            Self::Json { out, .. } | Self::Ndjson { out, .. } => std::mem::take(out),
+            Self::Json { out, .. } | Self::Ndjson { out, .. } | Self::Csv(out) => std::mem::take(out),
+            // The writer counts what it wrote: places in the footer stay true.
+            Self::Parquet(file) => std::mem::take(file.inner_mut()),
         }
     }
 }
 
 fn unwritable(error: arrow::error::ArrowError) -> Error {
     Error::internal("cannot write an Arrow stream").with_source(error)
+}
+
+fn not_parquet(error: parquet::errors::ParquetError) -> Error {
+    Error::internal("cannot write a Parquet file").with_source(error)
 }
 
 /// A whole answer.

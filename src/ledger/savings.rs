@@ -78,6 +78,17 @@ impl Savings {
         Self { causes, ..all }
     }
 
+    /// Adds those of another answer.
+    pub fn merge(&mut self, other: &Self) {
+        self.bytes_uncached += other.bytes_uncached;
+        self.bytes_billed += other.bytes_billed;
+        self.bytes_saved += other.bytes_saved;
+        self.bytes_overhead += other.bytes_overhead;
+        for (saving, bytes) in other.by_cause() {
+            *self.causes.entry(saving).or_default() += bytes;
+        }
+    }
+
     /// The saved bytes by cause; those of a cause are more than none.
     pub fn by_cause(&self) -> impl Iterator<Item = (Saving, u64)> {
         self.causes.iter().map(|(saving, bytes)| (*saving, *bytes))

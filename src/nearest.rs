@@ -2,12 +2,17 @@
 
 /// The candidate nearest to `word`: at most a third of its letters changed, in any case and with or
 /// without underscores.
-pub(super) fn nearest<'a>(word: &str, candidates: &[&'a str]) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(word: &str, candidates: &[&'a str]) -> Option<&'a str> {
     let plain = |text: &str| text.to_lowercase().replace(['_', '-', ' '], "");
     let word = plain(word);
     let near = candidates.iter().map(|candidate| (distance(&word, &plain(candidate)), *candidate));
     let (distance, candidate) = near.min_by_key(|(distance, _)| *distance)?;
     (distance <= candidate.len() / 3).then_some(candidate)
+}
+
+/// `; did you mean "x"?` where a candidate is near to `word`, else nothing.
+pub(crate) fn hint(word: &str, candidates: &[&str]) -> String {
+    nearest(word, candidates).map(|name| format!("; did you mean {name:?}?")).unwrap_or_default()
 }
 
 /// Letters to insert, delete, replace or swap with their neighbour (optimal string alignment).
