@@ -33,6 +33,12 @@ pub(super) fn what_to_try(address: SocketAddr, place: &Place) -> String {
         &format!("curl -sS --compressed '{query}?format=ndjson' -d {body}"),
     );
     step("what it would read, without running it", &format!("curl -sS http://{address}/api/v1/explain -d {body}"));
+    let experiment = format!("http://{address}/api/v1/experiments/{}", place.experiment);
+    step("an experiment's health, as Experimenter judges it", &format!("curl -sS {experiment}/health"));
+    step(
+        "one of its datasets as CSV; all routes are at /api/v1/docs",
+        &format!("curl -sS '{experiment}/series/experiment_enrollment_overall.csv?by=branch'"),
+    );
     step("into pyarrow", &format!("python3 -c {}", shell(&python)));
     step("bytes billed and saved so far", &format!("curl -sS http://{address}/metrics"));
     if let Some(server) = &place.bigquery {

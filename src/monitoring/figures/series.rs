@@ -60,14 +60,16 @@ impl Figures {
     fn needs(&self, query: &SeriesQuery, listed: &Listed, slugs: &[Arc<str>], now: Timestamp) -> Result<Needs> {
         let mut needs = Needs::default();
         for experiment in slugs.iter().filter_map(|slug| listed.get(slug)) {
-            let start = experiment.start().unwrap_or(now);
-            let since = query.from.unwrap_or(start).min(now);
             let Some(granularity) = query.granularity else {
+                let start = experiment.start().unwrap_or(now);
                 let (recent, before) = self.settings.ages.of(start, now);
                 needs.add(recent, recent_since(now));
-                needs.add(before, since.max(start));
+                needs.add(before, query.from.unwrap_or(start).max(start).min(now));
                 continue;
             };
+            let reach = granularity.reach_days().saturating_mul(DAY);
+            let farthest = Timestamp::saturating(now.micros().saturating_sub(reach));
+            let since = query.from.or(experiment.start()).unwrap_or(farthest).min(now);
             let days = (now.floor(DAY).micros() - since.floor(DAY).micros()) / DAY;
             if days > granularity.reach_days() {
                 return Err(Error::invalid(format!(
