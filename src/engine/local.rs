@@ -7,7 +7,7 @@ mod relation;
 mod tests;
 mod totals;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ use super::parts::{Asking, LISTING};
 use super::{Answer, Engine, Piece, Provenance};
 use crate::cache::Stored;
 use crate::ledger::Errand;
-use crate::source::embedded::{Embedded, TableSpec};
+use crate::source::embedded::{Embedded, Reads, TableSpec};
 use crate::source::{Job, Source as _};
 
 /// What is kept here.
@@ -147,7 +147,8 @@ impl Locals {
             let views = relation.views.iter().map(|view| &view.table);
             views.chain(relation.totals.iter().map(|total| &total.table))
         });
-        views.into_iter().any(|table| sql.contains(&*table.table)) || sql.contains("weir.local.")
+        let names = views.chain(&self.settings.companions).map(|table| &*table.table);
+        names.chain(["weir.local."]).any(|name| sql.contains(name))
     }
 }
 
@@ -202,10 +203,11 @@ impl Engine {
         let job = self.job_of(query, format!("weir_local_{}", uuid::Uuid::new_v4().simple()), sql);
         let reads = self.reads(&job, place, &relations, now).await?;
         let needs = self.needs(&reads, &relations, query, now).await.map_err(failed)?;
-        self.granularity(query, &analysis, &job.sql, &needs, now)?;
+        let asked = Asked { query, analysis: &analysis, sql: &job.sql, reads: &reads };
+        granularity(&asked, &needs, now)?;
         let mut parts = self.load_all(&needs, query, place, now).await.map_err(failed)?;
         if self.make_room(&needs, query, place, now).await.map_err(failed)? {
-            self.granularity(query, &analysis, &job.sql, &needs, now)?;
+            granularity(&asked, &needs, now)?;
             parts = self.load_all(&needs, query, place, now).await.map_err(failed)?;
         }
         parts.extend(self.companions(&reads, query, place, now).await.map_err(failed)?);
@@ -313,7 +315,7 @@ impl Engine {
         place: &Embedded,
         relations: &[Arc<Relation>],
         now: Timestamp,
-    ) -> std::result::Result<BTreeMap<TableId, Extent>, No> {
+    ) -> std::result::Result<Reads, No> {
         let no = |error: Error| {
             tracing::debug!(?error, "a text is not answered from what is kept here");
             // An unknown name is of a table that is not kept; anything else would be the engine's limits.
@@ -338,17 +340,17 @@ impl Engine {
 
     async fn needs(
         self: &Arc<Self>,
-        reads: &BTreeMap<TableId, Extent>,
+        reads: &Reads,
         relations: &[Arc<Relation>],
         query: &Query,
         now: Timestamp,
     ) -> Result<Vec<Need>> {
         let mut needs = vec![];
         for relation in relations {
-            let own = reads.get(&relation.declared.table()).copied();
+            let own = reads.days.get(&relation.declared.table()).copied();
             let totals = relation.declared.totals.iter();
             let mut totals: Vec<(TableId, Extent)> =
-                totals.filter_map(|total| Some((total.table.clone(), *reads.get(&total.table)?))).collect();
+                totals.filter_map(|total| Some((total.table.clone(), *reads.days.get(&total.table)?))).collect();
             if own.is_none() && totals.is_empty() {
                 continue;
             }
@@ -375,38 +377,6 @@ impl Engine {
         let (table, _) = relation.template.descriptor().settled_by();
         let first = self.first_partition(query, table, relation.location.as_deref(), now).await?;
         first.ok_or_else(|| relation::no_days(&relation.declared))
-    }
-
-    /// Whether what is kept is as fine as a text asks.
-    fn granularity(
-        &self,
-        query: &Query,
-        analysis: &Analysis,
-        sql: &str,
-        needs: &[Need],
-        now: Timestamp,
-    ) -> std::result::Result<(), No> {
-        for need in needs {
-            let relation = &need.relation;
-            if relation.left_out_before().is_some_and(|before| need.days.start() < before) {
-                return Err(No::Because(reason::LOCAL_MEMORY));
-            }
-            let grain = relation.declared.source.grain;
-            let is_fine = |days: Extent| {
-                let coarse = |step: Step| Duration::from_micros(micros(step).unsigned_abs()) > grain;
-                !relation.tiers(days, now).iter().any(|tier| coarse(tier.step))
-            };
-            let fine = if need.totals.is_empty() {
-                is_fine(need.days)
-            } else {
-                need.totals.iter().all(|(_, days)| is_fine(*days))
-            };
-            let sums = || need.totals.is_empty() && adds_up_here(query, analysis, sql, need, now);
-            if !fine && !(needs.len() == 1 && sums()) {
-                return Err(No::Because(reason::FINER_THAN_KEPT));
-            }
-        }
-        Ok(())
     }
 
     async fn load_all(
@@ -560,13 +530,13 @@ impl Engine {
     /// The companions that a text reads, each looked at when it is no longer fresh.
     async fn companions(
         self: &Arc<Self>,
-        reads: &BTreeMap<TableId, Extent>,
+        reads: &Reads,
         query: &Query,
         place: &Embedded,
         now: Timestamp,
     ) -> Result<Vec<Part>> {
         let mut parts = vec![];
-        for id in self.locals.settings.companions.iter().filter(|id| reads.contains_key(id)) {
+        for id in self.locals.settings.companions.iter().filter(|id| reads.relations.contains(id)) {
             let mut whole = Query::new(format!("SELECT * FROM `{id}`"));
             whole.scope = query.scope.clone();
             whole.labels.clone_from(&query.labels);
@@ -658,17 +628,61 @@ impl Relation {
     }
 }
 
-/// Whether sums of what is kept coarsely are what a text asks for.
-fn adds_up_here(query: &Query, analysis: &Analysis, sql: &str, need: &Need, now: Timestamp) -> bool {
-    let relation = &need.relation;
-    let mut views = relation.declared.views.iter().filter(|view| sql.contains(&*view.table.table));
-    let (additive, time) = match (views.next(), views.next()) {
-        (Some(view), None) => (&view.additive, view.time_column.as_str()),
-        (None, None) => (&relation.declared.measures, TIME),
+/// A text, and what was found out of it.
+struct Asked<'a> {
+    query: &'a Query,
+    analysis: &'a Analysis,
+    sql: &'a str,
+    reads: &'a Reads,
+}
+
+/// Whether what is kept is as fine as a text asks.
+fn granularity(asked: &Asked<'_>, needs: &[Need], now: Timestamp) -> std::result::Result<(), No> {
+    for need in needs {
+        let relation = &need.relation;
+        if relation.left_out_before().is_some_and(|before| need.days.start() < before) {
+            return Err(No::Because(reason::LOCAL_MEMORY));
+        }
+        let grain = relation.declared.source.grain;
+        let is_fine = |days: Extent| {
+            let coarse = |step: Step| Duration::from_micros(micros(step).unsigned_abs()) > grain;
+            !relation.tiers(days, now).iter().any(|tier| coarse(tier.step))
+        };
+        let fine = if need.totals.is_empty() {
+            is_fine(need.days)
+        } else {
+            need.totals.iter().all(|(_, days)| is_fine(*days))
+        };
+        let declared = &relation.declared;
+        let mut read = declared.views.iter().filter(|view| asked.reads.relations.contains(&view.table));
+        let sums_only = read.any(|view| view.sums_only);
+        if (!fine || sums_only) && !(needs.len() == 1 && adds_up_here(asked, need, fine, now)) {
+            return Err(No::Because(reason::FINER_THAN_KEPT));
+        }
+    }
+    Ok(())
+}
+
+/// Whether sums of what is kept are what a text asks for; `fine` says whether its windows are the source's.
+fn adds_up_here(asked: &Asked<'_>, need: &Need, fine: bool, now: Timestamp) -> bool {
+    let declared = &need.relation.declared;
+    let views = declared.views.iter().filter(|view| asked.reads.relations.contains(&view.table));
+    let views = views.map(|view| (&view.additive, view.time_column.as_str(), vec![]));
+    let totals = declared.totals.iter().filter(|total| asked.reads.relations.contains(&total.table));
+    let totals = totals.map(|total| {
+        let running = total.column.iter().map(|column| &column.name).chain(&total.end_column);
+        (&total.measures, total.time_column.as_str(), running.map(String::as_str).collect())
+    });
+    let mut read = views.chain(totals);
+    let (additive, time, mut unlike) = match (read.next(), read.next()) {
+        (Some(only), None) => only,
+        (None, None) => (&declared.measures, TIME, vec![]),
         _ => return false,
     };
-    let columns = |buckets| Columns { additive, time, buckets };
-    let analysis::Mode::Delta(delta) = &analysis.mode else { return adds_up(sql, columns(false)) };
+    let analysis::Mode::Delta(delta) = &asked.analysis.mode else {
+        unlike.extend((!fine).then_some(time));
+        return adds_up(asked.sql, Columns { additive, unlike: &unlike, is_analysed: false });
+    };
     let are_sums = delta.outputs.iter().all(|output| match output.role {
         Role::Measure(measure) => measure == Measure::Sum,
         Role::Bucket | Role::Group | Role::Constant => true,
@@ -676,11 +690,12 @@ fn adds_up_here(query: &Query, analysis: &Analysis, sql: &str, need: &Need, now:
     });
     let step = match delta.step {
         analysis::BucketStep::Written(step) => Some(step),
-        analysis::BucketStep::Suggested => query.step,
+        analysis::BucketStep::Suggested => asked.query.step,
     };
-    let tiers = relation.tiers(need.days, now);
+    let tiers = need.relation.tiers(need.days, now);
     let fits = |step: Step| tiers.iter().all(|tier| step.is_multiple_of(micros(tier.step)));
-    are_sums && step.is_some_and(fits) && adds_up(sql, columns(true))
+    let fits = fine || step.is_some_and(fits);
+    are_sums && fits && adds_up(asked.sql, Columns { additive, unlike: &unlike, is_analysed: true })
 }
 
 /// The first day of a relation, where that is declared.

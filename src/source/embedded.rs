@@ -87,6 +87,16 @@ pub trait Feed: Send + Sync + 'static {
     fn advance(&self, tables: &Embedded, now: Timestamp) -> Result<()>;
 }
 
+/// What a job reads.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reads {
+    /// The whole days from the first to the last that it reads, by table; a table that it need not read is
+    /// not there.
+    pub days: BTreeMap<TableId, Extent>,
+    /// Tables and views that its text reads, those of views included.
+    pub relations: BTreeSet<TableId>,
+}
+
 /// What all jobs so far cost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Bill {
@@ -221,12 +231,11 @@ impl Embedded {
         self.planned(job).await.map(|(planned, _)| planned.bytes.billed)
     }
 
-    /// The whole days of `range` from the first to the last that a job would read, by table; a table
-    /// that it need not read is not there.
+    /// What a job would read, with days out of `range`.
     ///
     /// # Errors
     /// Those of [`Source::dry_run`].
-    pub async fn reads(&self, job: &Job, range: Extent) -> Result<BTreeMap<TableId, Extent>> {
+    pub async fn reads(&self, job: &Job, range: Extent) -> Result<Reads> {
         let (planned, _) = self.planned(job).await?;
         let (start, end): (Timestamp, Timestamp) = (range.start().floor(DAY), range.end().ceil(DAY));
         let length = usize::try_from(DAY).unwrap_or(usize::MAX);
@@ -235,7 +244,8 @@ impl Embedded {
         let extent = |(first, last): (i64, i64)| {
             Extent::new(Timestamp::saturating(first), Timestamp::saturating(last.saturating_add(DAY)))
         };
-        read.into_iter().map(|(table, days)| Ok((table, extent(days)?))).collect()
+        let days = read.into_iter().map(|(table, days)| Ok((table, extent(days)?))).collect::<Result<_>>()?;
+        Ok(Reads { days, relations: planned.referenced })
     }
 
     /// Plans off the async threads: views of many tables take tens of milliseconds.

@@ -81,6 +81,9 @@ pub struct LocalView {
     /// kept coarser than the source's.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub additive: Vec<String>,
+    /// Whether its rows are sums of the source's rows: then nothing but sums is answered from it.
+    #[serde(default)]
+    pub sums_only: bool,
 }
 
 /// A view of running totals: one row for each group and window, with all that came before it.

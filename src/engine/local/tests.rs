@@ -93,7 +93,7 @@ async fn ask(engine: &Arc<Engine>, query: &Query) -> Answer {
     engine.answer(query, Door::Export).await.unwrap_or_else(|error| panic!("{error:?}\n{}", query.sql))
 }
 
-const PANELS: [&str; 10] = [
+const PANELS: [&str; 12] = [
     "SELECT $__timeGroup(time, $__interval) AS time, branch AS metric, SUM(value) AS value \
      FROM `TELEMETRY.experiment_enrollment_overall` \
      WHERE experiment = 'SLUG' AND branch IS NOT NULL AND $__timeFilter(time) GROUP BY 1, 2 ORDER BY 1, 2",
@@ -117,6 +117,11 @@ const PANELS: [&str; 10] = [
     "SELECT o.branch, e.status, SUM(o.value) AS value FROM `TELEMETRY.experiment_enrollment_overall` AS o \
      JOIN `moz-fx-data-experiments.monitoring.experimenter_experiments_v1` AS e ON e.normandy_slug = o.experiment \
      WHERE $__timeFilter(o.time) GROUP BY 1, 2 ORDER BY 1, 2",
+    "SELECT $__timeGroup(window_start, 1h) AS time, experiment, branch, SUM(enroll_count) AS enrolled, SUM(update_count) AS updated \
+     FROM `moz-fx-data-shared-prod.telemetry_derived.experiment_enrollment_aggregates_live_v1` \
+     WHERE $__timeFilter(window_start) AND branch IS NOT NULL GROUP BY 1, 2, 3 ORDER BY 1, 2, 3",
+    "SELECT crash_process_type, SUM(crash_count) AS n FROM `TELEMETRY.experiment_crash_rates_live` \
+     WHERE $__timeFilter(window_start) GROUP BY 1 ORDER BY 1",
 ];
 
 #[tokio::test]
@@ -192,7 +197,7 @@ async fn what_is_kept_coarsely_gives_sums_and_refuses_the_rest() {
     let place = place();
     let keep = |minutes, days| Keep { step: Duration::from_mins(minutes), days };
     let engine = place.engine_with(|settings| {
-        for relation in settings.relations.iter_mut().filter(|relation| relation.name == "enrollment") {
+        for relation in settings.relations.iter_mut().filter(|relation| relation.name != "active") {
             relation.keep = vec![keep(5, Some(2)), keep(60, Some(4)), keep(1440, None)];
         }
     });
@@ -220,6 +225,11 @@ async fn what_is_kept_coarsely_gives_sums_and_refuses_the_rest() {
     let all_time = "SELECT experiment, branch, SUM(value) AS value FROM `TELEMETRY.experiment_enrollment_overall` \
         WHERE branch IS NOT NULL GROUP BY 1, 2 ORDER BY 1, 2";
     check(all_time, 1, "1h", "local").await;
+    let searches = "SELECT $__timeGroup(window_start, 1d) AS time, branch, SUM(search_count) AS n \
+        FROM `moz-fx-data-shared-prod.telemetry_derived.experiment_search_aggregates_live_v1` \
+        WHERE $__timeFilter(window_start) GROUP BY 1, 2 ORDER BY 1, 2";
+    check(searches, 6, "1h", "local").await;
+    check(&searches.replace("SUM(search_count)", "SUM(cumulative_search_count)"), 6, "1h", "finer_than_kept").await;
     check(&all_time.replace("SUM(value)", "MAX(value)"), 1, "1h", "finer_than_kept").await;
 }
 
@@ -246,6 +256,13 @@ async fn what_cannot_be_answered_here_is_answered_as_if_nothing_were_kept() {
         "SELECT type, SUM(enroll_count) AS n FROM `moz-fx-data-shared-prod.telemetry_derived.experiment_enrollment_aggregates_live_v1` \
          WHERE $__timeFilter(window_start) GROUP BY 1",
         None,
+    )
+    .await;
+    // Rows of the union view are sums of its rows here.
+    check(
+        "SELECT branch, COUNT(*) AS n FROM `moz-fx-data-shared-prod.telemetry_derived.experiment_enrollment_aggregates_live_v1` \
+         WHERE $__timeFilter(window_start) GROUP BY 1",
+        Some("finer_than_kept"),
     )
     .await;
     // A column that the view has upstream, and the kept one does not.

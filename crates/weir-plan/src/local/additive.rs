@@ -10,18 +10,34 @@ use sqlparser::ast::{
 use sqlparser::dialect::BigQueryDialect;
 use sqlparser::parser::Parser;
 
-/// Scalar functions that may stand round sums and dimensions.
-const SCALARS: [&str; 8] = ["coalesce", "ifnull", "nullif", "safe_divide", "round", "lower", "upper", "concat"];
+/// Functions of one row that may stand round sums, dimensions and times.
+const SCALARS: [&str; 15] = [
+    "coalesce",
+    "concat",
+    "date",
+    "div",
+    "ifnull",
+    "lower",
+    "nullif",
+    "round",
+    "safe_divide",
+    "timestamp",
+    "timestamp_millis",
+    "timestamp_seconds",
+    "unix_millis",
+    "unix_seconds",
+    "upper",
+];
 
 /// The columns that are different in coarse rows.
 #[derive(Clone, Copy, Debug)]
 pub struct Columns<'a> {
     /// Those of which a coarse row has the sum.
     pub additive: &'a [String],
-    /// The column of time.
-    pub time: &'a str,
-    /// Whether the text was found to cut its time into buckets only, so that it may name it.
-    pub buckets: bool,
+    /// Those that may not be named at all.
+    pub unlike: &'a [&'a str],
+    /// Whether the text is known to use no function that looks at several rows, besides those of its outputs.
+    pub is_analysed: bool,
 }
 
 /// Whether a text without macros answers the same over sums of rows as over the rows: one SELECT from
@@ -67,7 +83,7 @@ impl Sums<'_> {
 
     fn name(&mut self, name: &str) {
         self.mentions += usize::from(self.is_additive(name));
-        self.is_odd |= !self.columns.buckets && name.eq_ignore_ascii_case(self.columns.time);
+        self.is_odd |= self.columns.unlike.iter().any(|column| column.eq_ignore_ascii_case(name));
     }
 
     fn function(&mut self, function: &Function) {
@@ -77,7 +93,7 @@ impl Sums<'_> {
             self.sums += usize::from(is_sum);
             self.is_odd |= !is_sum;
         } else {
-            self.is_odd |= function.over.is_some() || !self.columns.buckets && !SCALARS.contains(&&*name);
+            self.is_odd |= function.over.is_some() || !self.columns.is_analysed && !SCALARS.contains(&&*name);
         }
     }
 
@@ -126,7 +142,8 @@ mod tests {
     fn only_grouped_sums_add_up() {
         let additive = ["value".to_owned()];
         let check = |sql: &str, buckets: bool, expected: bool| {
-            let columns = Columns { additive: &additive, time: "time", buckets };
+            let unlike: &[&str] = if buckets { &[] } else { &["time"] };
+            let columns = Columns { additive: &additive, unlike, is_analysed: buckets };
             assert_eq!(adds_up(sql, columns), expected, "{sql}");
         };
         for sql in [

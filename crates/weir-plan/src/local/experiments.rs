@@ -81,7 +81,8 @@ impl Place<'_> {
             "experiment_enrollment_cumulative_population_estimate",
             vec![total("value", &["enroll_count"], &["unenroll_count", "graduate_count"])],
         );
-        Some(LocalRelation { views: flows.chain([others]).collect(), totals: vec![population], ..relation })
+        let union = Self::union(&relation);
+        Some(LocalRelation { views: flows.chain([others, union]).collect(), totals: vec![population], ..relation })
     }
 
     fn search(&self) -> Option<LocalRelation> {
@@ -106,7 +107,7 @@ impl Place<'_> {
         let dimensions = ["experiment", "branch", "crash_process_type"];
         let relation = self.relation("crash", &source, &dimensions, &["crash_count"])?;
         let counts = self.view("experiment_crash_counts", crash_counts(&relation.table(), TIME));
-        Some(LocalRelation { views: vec![counts], ..relation })
+        Some(LocalRelation { views: vec![counts, Self::union(&relation)], ..relation })
     }
 
     fn active(&self) -> Option<LocalRelation> {
@@ -128,7 +129,26 @@ impl Place<'_> {
     }
 
     fn view(&self, name: &str, sql: String) -> LocalView {
-        LocalView { table: self.telemetry(name), sql, time_column: TIME.to_owned(), additive: vec!["value".to_owned()] }
+        LocalView {
+            table: self.telemetry(name),
+            sql,
+            time_column: TIME.to_owned(),
+            additive: vec!["value".to_owned()],
+            sums_only: false,
+        }
+    }
+
+    /// The union view that a relation is read from, for sums.
+    fn union(relation: &LocalRelation) -> LocalView {
+        let columns = relation.dimensions.iter().chain(&relation.measures);
+        let columns = columns.map(String::as_str).collect::<Vec<_>>().join(", ");
+        LocalView {
+            table: relation.source.table.clone(),
+            sql: format!("SELECT {TIME} AS window_start, {columns} FROM `{}`", relation.table()),
+            time_column: "window_start".to_owned(),
+            additive: relation.measures.clone(),
+            sums_only: true,
+        }
     }
 
     fn totals(&self, name: &str, column: Vec<Total>) -> RunningTotal {
