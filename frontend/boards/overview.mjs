@@ -44,10 +44,10 @@ export default board({
           {
             overrides: [
               field('experiment', { links: [link], 'custom.width': 340 }),
+              field('health', { 'custom.width': 170 }),
               field('unenrollment_rate', { unit: 'percentunit', thresholds: thresholds(['green'], ['yellow', 0.01], ['orange', 0.05], ['red', 0.1]), 'custom.displayMode': 'color-text' }),
               field('deviation', { unit: 'percentunit', thresholds: thresholds(['green'], ['red', 0.05]), 'custom.displayMode': 'color-text' }),
             ],
-            sortBy: [{ displayName: 'health', desc: true }],
           }
         ),
       ],

@@ -30,8 +30,8 @@ export function age(seconds: number): string {
 
 const MODES: Record<string, string> = {
   local: 'no job of its own',
-  delta: 'in parts: settled days are never billed again',
-  rows: 'raw rows in parts: settled days are never billed again',
+  delta: 'settled days are never billed again',
+  rows: 'settled days are never billed again',
   whole: 'one job for the whole range',
 };
 
@@ -71,7 +71,7 @@ export const REASONS: Record<string, string> = {
   empty_range: 'an empty range',
 };
 
-/** `whole: LIMIT`, `delta: in parts: …`. */
+/** `whole: LIMIT`, `delta: settled days are …`. */
 export function mode(mode: string, reason: string): string {
   if (mode === 'whole' && reason) {
     return `whole: ${REASONS[reason] ?? reason.replace(/_/g, ' ')}`;
