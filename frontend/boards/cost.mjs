@@ -3,21 +3,23 @@ import { board, field, ledger, only, ratio, series, stat, table } from './panels
 
 const SINCE = 'Since the plugin was started, in days of UTC.';
 
+const number = (displayName, unit = 'short', width = 90) => ({ displayName, unit, 'custom.width': width });
+
 /** The ledger's columns, and ours, as they are called and in what unit they are. */
 const COLUMNS = {
   day: { displayName: 'Day' },
   source: { displayName: 'Data source' },
   principal: { displayName: 'User' },
-  board: { displayName: 'Board' },
+  board: { displayName: 'Board', 'custom.width': 230 },
   panel: { displayName: 'Panel' },
   cause: { displayName: 'Cause' },
-  answers: { displayName: 'Answers' },
-  jobs: { displayName: 'Jobs' },
-  bytes_billed: { displayName: 'Billed', unit: 'bytes' },
-  bytes_uncached: { displayName: 'Without Weir', unit: 'bytes' },
-  bytes_saved: { displayName: 'Saved', unit: 'bytes' },
-  saved_share: { displayName: 'Saved, share', unit: 'percentunit' },
-  slot_ms_per_job: { displayName: 'Slot time per job', unit: 'ms' },
+  answers: number('Answers'),
+  jobs: number('Jobs'),
+  bytes_billed: number('Billed', 'bytes'),
+  bytes_uncached: number('Without Weir', 'bytes', 120),
+  bytes_saved: number('Saved', 'bytes'),
+  saved_share: number('Saved, share', 'percentunit', 120),
+  slot_ms_per_job: number('Slot time per job', 'ms', 150),
 };
 
 const named = (...names) => names.map((name) => field(name, COLUMNS[name]));

@@ -100,7 +100,7 @@ export function series(title, description, target, { stack = false, bars = false
   const custom = {
     // Points show where they are few: a series of one would be nothing but its name.
     drawStyle: bars ? 'bars' : 'line', lineWidth: 1, fillOpacity: bars || stack ? 60 : 0, showPoints: bars ? 'never' : 'auto',
-    spanNulls: !bars, axisSoftMin: 0,
+    pointSize: 5, spanNulls: !bars, axisSoftMin: 0,
     stacking: { mode: stack ? 'normal' : 'none', group: 'A' },
   };
   return panel('timeseries', title, description, target, {

@@ -94,6 +94,7 @@ for (const line of ['13', '12']) {
       await page.getByLabel('Run query').click();
       await lastRun(page, /billed 0 B.*saved .*hit/);
       assert.equal((await page.evaluate(() => window.host.query())).rawSql, BY_BRANCH);
+      await cost(page, 'is stored');
       await shot(page, 'query-editor');
     });
 
@@ -126,6 +127,7 @@ for (const line of ['13', '12']) {
       await page.keyboard.press('Control+Space');
       await offered('normalized_channel');
       await page.locator('.suggest-widget .message').waitFor({ state: 'hidden' });
+      await page.getByRole('alert').filter({ hasText: 'nor' }).waitFor();
       await shot(page, 'completion');
     });
 
