@@ -33,7 +33,7 @@ function sums(title, column, note, unit = 'bytes') {
   return stat(title, `${note} ${SINCE}`, ledger('day'), { unit, calc: 'sum', fields: `/^${column}$/` });
 }
 
-/** Lines of the ledger with some of its columns, most of the last ones first. */
+/** Lines of the ledger with some of its columns, those with the most of one first. */
 function lines(title, note, by, columns, most = 'bytes_billed') {
   const names = [...by.split(','), ...columns];
   const ratios = names.filter((name) => RATIOS[name]).map((name) => RATIOS[name]);
