@@ -67,6 +67,9 @@ export const REASONS: Record<string, string> = {
   partitions_unknown: 'the partitions cannot be listed',
   not_parsed: 'SQL that the analysis does not understand',
   too_complex: 'long or deeply nested SQL',
+  finer_than_kept: 'finer than what is kept here',
+  local_failed: 'what is kept here could not be brought up to date',
+  local_memory: 'more than fits into memory here',
   many_segments: 'too many parts for the range',
   empty_range: 'an empty range',
 };

@@ -66,6 +66,7 @@ for (const line of ['13', '12']) {
     scene('a data source is set up, tested and purged', {}, async (page) => {
       await page.getByLabel('Location', { exact: true }).fill('US');
       await page.getByLabel('Fresh for, seconds').fill('60');
+      await page.getByLabel('Share that is audited').fill('0.01');
       await page.getByRole('button', { name: 'Save & test' }).click();
       await page.getByLabel('Test of the data source').filter({ hasText: 'Data source is working' }).waitFor();
       await page.getByRole('button', { name: 'Purge' }).click();
