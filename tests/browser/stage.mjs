@@ -26,7 +26,7 @@ function required(name, what) {
   return process.env[name];
 }
 
-/** For how long anything is waited for: a page opens in 2 s, and in 40 s on a machine that compiles beside. */
+/** For how long anything is waited for: whole tests took 4 s each, and up to 80 s on a machine that compiled beside. */
 export const WAIT_MS = 180_000;
 
 /** A stage for one line of Grafana. */
