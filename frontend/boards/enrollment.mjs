@@ -102,9 +102,9 @@ export default board({
       height: 5,
       panels: [
         status(),
-        ratio('Ratio of enrollments', mismatch('experiment_enrollment_overall')),
-        ratio('Ratio of unenrollments', mismatch('experiment_unenrollment_overall')),
-        ratio('Ratio of daily active clients', mismatch(ACTIVE, 'AVG')),
+        ratio('Mismatch: enrollments', mismatch('experiment_enrollment_overall')),
+        ratio('Mismatch: unenrollments', mismatch('experiment_unenrollment_overall')),
+        ratio('Mismatch: daily active', mismatch(ACTIVE, 'AVG')),
         stat('Errors', 'Failed enrollments, unenrollments, updates and validations in the range. Errors of the statistical analysis are not among them.', sql(errors, 1), { steps: [['green'], ['orange', 1]] }),
       ],
     },

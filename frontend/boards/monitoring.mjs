@@ -124,6 +124,6 @@ export function health() {
     'LEFT JOIN gone ON gone.experiment = e.normandy_slug\n' +
     'LEFT JOIN mismatches ON mismatches.experiment = e.normandy_slug\n' +
     "WHERE e.status = 'Live' AND e.start_date IS NOT NULL AND e.app_name IN ($application)\n" +
-    'ORDER BY enrollments DESC'
+    "ORDER BY health = 'good', enrollments DESC"
   );
 }

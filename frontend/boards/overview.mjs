@@ -43,11 +43,14 @@ export default board({
           sql(health(), 1),
           {
             overrides: [
-              field('experiment', { links: [link], 'custom.width': 340 }),
-              field('unenrollment_rate', { unit: 'percentunit', thresholds: thresholds(['green'], ['yellow', 0.01], ['orange', 0.05], ['red', 0.1]), 'custom.displayMode': 'color-text' }),
-              field('deviation', { unit: 'percentunit', thresholds: thresholds(['green'], ['red', 0.05]), 'custom.displayMode': 'color-text' }),
+              field('experiment', { links: [link], 'custom.width': 320 }),
+              field('health', { 'custom.width': 170 }),
+              field('enrollments', { 'custom.width': 110 }),
+              field('unenrollment_rate', { 'custom.width': 145, unit: 'percentunit', thresholds: thresholds(['green'], ['yellow', 0.01], ['orange', 0.05], ['red', 0.1]), 'custom.displayMode': 'color-text' }),
+              field('deviation', { 'custom.width': 90, unit: 'percentunit', thresholds: thresholds(['green'], ['red', 0.05]), 'custom.displayMode': 'color-text' }),
+              field('kind', { 'custom.width': 95 }),
+              field('started', { 'custom.width': 110 }),
             ],
-            sortBy: [{ displayName: 'health', desc: true }],
           }
         ),
       ],

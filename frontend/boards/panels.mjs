@@ -96,14 +96,17 @@ export function stat(title, description, target, { unit = 'short', steps = [['bl
   });
 }
 
-export function series(title, description, target, { stack = false, bars = false, unit = 'short', name } = {}) {
+export function series(title, description, target, { stack = false, bars = false, unit = 'short', name, overrides = [], transformations = [] } = {}) {
   const custom = {
-    drawStyle: bars ? 'bars' : 'line', lineWidth: 1, fillOpacity: bars || stack ? 60 : 0, showPoints: 'never', spanNulls: !bars,
+    // Points show where they are few: a series of one would be nothing but its name.
+    drawStyle: bars ? 'bars' : 'line', lineWidth: 1, fillOpacity: bars || stack ? 60 : 0, showPoints: bars ? 'never' : 'auto',
+    pointSize: 5, spanNulls: !bars, axisSoftMin: 0,
     stacking: { mode: stack ? 'normal' : 'none', group: 'A' },
   };
   return panel('timeseries', title, description, target, {
-    fieldConfig: { defaults: { unit, custom, color: { mode: 'palette-classic' }, ...(name ? { displayName: name } : {}) }, overrides: [] },
+    fieldConfig: { defaults: { unit, custom, color: { mode: 'palette-classic' }, ...(name ? { displayName: name } : {}) }, overrides },
     options: { legend: { displayMode: 'list', placement: 'bottom', calcs: [] }, tooltip: { mode: 'multi' } },
+    transformations,
   });
 }
 
@@ -118,6 +121,11 @@ export function table(title, description, target, { overrides = [], transformati
 /** A name of series by their labels. */
 export function labels(...names) {
   return names.map((name) => `\${__field.labels.${name}}`).join(' ');
+}
+
+/** These columns alone. */
+export function only(...names) {
+  return { id: 'filterFieldsByName', options: { include: { names } } };
 }
 
 /** A column that is one divided by another. */

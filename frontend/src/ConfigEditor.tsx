@@ -70,6 +70,16 @@ const CACHE: Setting[] = [
   },
 ];
 
+const AUDIT: Setting[] = [
+  { name: 'auditShare', label: 'Share that is audited', placeholder: '0', tooltip: 'Of answers in parts, 0 to 1: asked whole once more, and compared' },
+  { name: 'auditDailyBytes', label: 'Billed by audits per day', placeholder: '100GiB' },
+];
+
+const RELATIONS = [
+  { value: '', label: 'None' },
+  { value: 'mozilla', label: "Mozilla's experiment monitoring" },
+];
+
 export function ConfigEditor({ options, onOptionsChange }: Props) {
   const { jsonData } = options;
   const login = jsonData.authenticationType ?? 'jwt';
@@ -112,6 +122,18 @@ export function ConfigEditor({ options, onOptionsChange }: Props) {
       </FieldSet>
       <FieldSet label="Cache">
         {fields(CACHE)}
+        <InlineField label="Kept here" labelWidth={LABEL} tooltip="Any SQL over these is answered without a job of its own">
+          <Select
+            aria-label="Kept here"
+            width={40}
+            options={RELATIONS}
+            value={jsonData.localRelations ?? ''}
+            onChange={({ value }) => set({ localRelations: value || undefined })}
+          />
+        </InlineField>
+        {jsonData.localRelations &&
+          fields([{ name: 'localMemory', label: 'In memory at most', placeholder: '2GiB', tooltip: 'Of each of them; empty: no limit' }])}
+        {fields(AUDIT)}
         <Descriptors value={jsonData.descriptors} onSet={set} />
         <Purge name={options.name} />
       </FieldSet>

@@ -67,7 +67,9 @@ export function QueryEditor({ datasource, query: saved, onChange, onRunQuery, da
   return (
     <div>
       <InlineFieldRow>
-        <RadioButtonGroup options={WAYS} value={way} onChange={chosen} />
+        <InlineField>
+          <RadioButtonGroup options={WAYS} value={way} onChange={chosen} />
+        </InlineField>
         {way !== 'ledger' && (
           <>
             <InlineField label="Format" labelWidth={10}>

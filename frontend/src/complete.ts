@@ -17,7 +17,9 @@ export type Catalog = Pick<Resources, 'projects' | 'defaultProject' | 'datasets'
 export async function offers(sql: string, offset: number, catalog: Catalog, variables: string[]): Promise<Offer[]> {
   const before = sql.slice(0, offset);
   const last = tokens(before).pop();
-  if (last?.kind === 'comment') {
+  // A name that has just been closed would otherwise have its Enter taken by the first offer.
+  const isClosed = last?.kind === 'quoted' && /.`$/.test(last.text);
+  if (last?.kind === 'comment' || isClosed) {
     return [];
   }
   const typed = /(`?)([\w-]*(?:\.[\w-]*)*)$/.exec(before);

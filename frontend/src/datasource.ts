@@ -55,19 +55,18 @@ export class DataSource extends DataSourceWithBackend<WeirQuery, WeirOptions> {
   }
 
   applyTemplateVariables(query: WeirQuery, scoped: ScopedVars, filters?: Filter[]): WeirQuery & Record<string, unknown> {
-    const replaced = this.withDefaults(query);
-    if (!query.rawSql) {
-      return replaced;
-    }
-    const sql = interpolate(query.rawSql, (...all) => templates().replace(...all), scoped);
-    this.tags.saw(sql);
-    const applied = filters ?? templates().getAdhocFilters?.(this.name) ?? [];
-    return { ...replaced, rawSql: filtered(sql, applied, (column) => this.tags.typeOf(column)) };
+    return this.withDefaults({ ...query, rawSql: this.filled(query.rawSql, scoped, filters) });
   }
 
-  /** Queries with their variables' values, for Explore and for panels that become others. */
+  /**
+   * Queries with their variables' values, for Explore and for alert rules made of panels: they are kept, so they
+   * take no settings along, and what the builder wrote becomes code, as it would write variables again.
+   */
   interpolateVariablesInQueries(queries: WeirQuery[], scoped: ScopedVars, filters?: Filter[]): WeirQuery[] {
-    return queries.map((query) => this.applyTemplateVariables(query, scoped, filters));
+    return queries.map((query) => {
+      const rawSql = this.filled(query.rawSql, scoped, filters);
+      return rawSql === query.rawSql ? query : { ...query, rawSql, builder: undefined, editorMode: 'code' };
+    });
   }
 
   /** The answer of a variable's query. */
@@ -119,6 +118,16 @@ export class DataSource extends DataSourceWithBackend<WeirQuery, WeirOptions> {
     return templates()
       .getVariables()
       .map((variable) => variable.name);
+  }
+
+  private filled(sql: string | undefined, scoped: ScopedVars, filters?: Filter[]): string | undefined {
+    if (!sql) {
+      return sql;
+    }
+    const replaced = interpolate(sql, (...all) => templates().replace(...all), scoped);
+    this.tags.saw(replaced);
+    const applied = filters ?? templates().getAdhocFilters?.(this.name) ?? [];
+    return filtered(replaced, applied, (column) => this.tags.typeOf(column));
   }
 
   private withDefaults(query: WeirQuery): WeirQuery & Record<string, unknown> {

@@ -65,6 +65,11 @@ export interface WeirOptions extends DataSourceJsonData {
   additionalAllowedDatasets?: string;
   /** What is known of tables and views: an array, or its text. */
   descriptors?: unknown[] | string;
+  /** The name of ready-made relations that are kept here, and the most bytes of each in memory. */
+  localRelations?: string;
+  localMemory?: number | string;
+  auditShare?: number | string;
+  auditDailyBytes?: number | string;
   /** For how many seconds answers of this data source's queries are fresh, where a panel does not say. */
   freshSeconds?: number;
   /** How many seconds older than fresh an answer may be, where a query does not say. */

@@ -30,8 +30,8 @@ export function age(seconds: number): string {
 
 const MODES: Record<string, string> = {
   local: 'no job of its own',
-  delta: 'in parts: settled days are never billed again',
-  rows: 'raw rows in parts: settled days are never billed again',
+  delta: 'settled days are never billed again',
+  rows: 'settled days are never billed again',
   whole: 'one job for the whole range',
 };
 
@@ -67,11 +67,14 @@ export const REASONS: Record<string, string> = {
   partitions_unknown: 'the partitions cannot be listed',
   not_parsed: 'SQL that the analysis does not understand',
   too_complex: 'long or deeply nested SQL',
+  finer_than_kept: 'finer than what is kept here',
+  local_failed: 'what is kept here could not be brought up to date',
+  local_memory: 'more than fits into memory here',
   many_segments: 'too many parts for the range',
   empty_range: 'an empty range',
 };
 
-/** `whole: LIMIT`, `delta: in parts: …`. */
+/** `whole: LIMIT`, `delta: settled days are …`. */
 export function mode(mode: string, reason: string): string {
   if (mode === 'whole' && reason) {
     return `whole: ${REASONS[reason] ?? reason.replace(/_/g, ' ')}`;

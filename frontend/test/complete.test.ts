@@ -42,9 +42,11 @@ test('macros and variables after a dollar, inside a string too', async () => {
   }
 });
 
-test('nothing in comments and strings', async () => {
+test('nothing in comments and strings, and after a closed name', async () => {
   expect(await at('SELECT 1 -- FR|')).toEqual([]);
   expect(await at("SELECT 'ab|")).toEqual([]);
+  expect(await at('SELECT 1 FROM `p.d.t`|')).toEqual([]);
+  expect(await at('SELECT 1 FROM `|')).toEqual(['p', 'q', 'd', 'e']);
 });
 
 test('where nothing can be asked there are macros and variables', () => {

@@ -14,7 +14,7 @@ test('sizes, prices and ages', () => {
 
 test.each([
   ['local', '', 'local: no job of its own'],
-  ['delta', 'buckets', 'delta: in parts: settled days are never billed again'],
+  ['delta', 'buckets', 'delta: settled days are never billed again'],
   ['whole', 'limit', 'whole: LIMIT'],
   ['whole', 'some_new_reason', 'whole: some new reason'],
   ['other', 'a_b', 'other: a b'],
@@ -34,7 +34,7 @@ test('a look ahead says what is stored already', () => {
   const cost = { amount: 0.0001788, currency: 'USD' };
   const explanation = { mode: 'delta', reason: 'buckets', bytes_processed: 1024, bytes_billed: 31_457_280, cost, segments };
   expect(ahead({ state: 'valid', validation: {} as never, explanation })).toBe(
-    'Valid. Reads 1.0 KiB, bills 30.0 MiB (0.00018 USD); 20.0 MiB of that is stored. delta: in parts: settled days are never billed again'
+    'Valid. Reads 1.0 KiB, bills 30.0 MiB (0.00018 USD); 20.0 MiB of that is stored. delta: settled days are never billed again'
   );
   expect(ahead({ state: 'invalid', message: 'Unrecognized name: x', position: { line: 2, column: 8 } })).toBe(
     'Line 2, column 8: Unrecognized name: x'

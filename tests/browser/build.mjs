@@ -52,13 +52,16 @@ function commonJs(modules) {
   };
 }
 
+/** What the style sheet of Grafana's application gives its pages. */
+const STYLE = '*, *::before, *::after { box-sizing: border-box } body { background: #111217; color: #ccccdc; font: 14px sans-serif } fieldset { border: 0; padding: 0 }';
+
 function page(version) {
   return `<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
 <title>Weir in Grafana ${version}</title>
 <link rel="stylesheet" href="host.css">
-<style>main { padding: 16px; width: 1232px }</style>
+<style>${STYLE}main { padding: 16px; width: 1232px }</style>
 <div id="root"></div>
 <script>window.process = { browser: true, env: {}, argv: [], platform: 'browser', stderr: {} }; window.__grafana_public_path__ = '/public/'; window.grafanaVersion = '${version}'; window.MonacoEnvironment = { getWorkerUrl: () => 'editor.worker.js' };</script>
 <script src="system.js"></script>

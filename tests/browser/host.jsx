@@ -9,7 +9,7 @@ import React from 'react';
 import * as rxjs from 'rxjs';
 import { fetchFrom } from './backend.js';
 import { load } from './loader.js';
-import { Panel, text } from './panel.jsx';
+import { Panel, text, transformed } from './panel.jsx';
 import { render } from './root.js';
 import { Templates } from './templates.js';
 
@@ -75,7 +75,7 @@ function Editor({ plugin, query: first, title }) {
   window.host.query = () => current.current;
   return (
     <main>
-      <Panel panel={{ type: query.format === 1 ? 'table' : 'timeseries', title, fieldConfig: PALETTE }} answer={answer} range={range} width={1100} height={280} />
+      <Panel panel={{ type: query.format === 1 ? 'table' : 'timeseries', title, fieldConfig: PALETTE }} answer={answer} range={range} width={1200} height={280} />
       <QueryEditor
         datasource={source}
         query={query}
@@ -91,8 +91,9 @@ function Editor({ plugin, query: first, title }) {
   );
 }
 
-function ask(targets, interval = 3_600_000) {
-  const request = { targets, range, scopedVars: { __interval: { value: '1h' }, __interval_ms: { value: interval } }, intervalMs: interval, maxDataPoints: 1000, requestId: 'Q', timezone: 'utc', app: 'panel-editor', startTime: 0 };
+/** A query, as `asker` (of a board, its and the panel's id). */
+function ask(targets, interval = 3_600_000, asker = {}) {
+  const request = { ...asker, targets, range, scopedVars: { __interval: { value: '1h' }, __interval_ms: { value: interval } }, intervalMs: interval, maxDataPoints: 1000, requestId: 'Q', timezone: 'utc', app: 'panel-editor', startTime: 0 };
   return new Promise((resolve) => {
     let last = { data: [] };
     const answered = () => resolve({ state: last.error ? 'Error' : 'Done', series: last.data.map((frame) => data.toDataFrame(frame)), error: last.error, request });
@@ -111,7 +112,7 @@ function Board({ board }) {
       setVariables(templates.getVariables());
       const panels = board.panels.filter(({ targets }) => targets);
       const answered = panels.map(async (panel) => {
-        const answer = await ask(panel.targets, panel.type === 'timeseries' ? 3_600_000 : 60_000);
+        const answer = await transformed(panel, await ask(panel.targets, panel.type === 'timeseries' ? 3_600_000 : 60_000, { dashboardUID: board.uid, panelId: panel.id }));
         setAnswers((before) => ({ ...before, [panel.id]: answer }));
       });
       await Promise.all(answered);

@@ -2,11 +2,12 @@
 import * as data from '@grafana/data';
 import { BigValue, PanelChrome, Table, TimeSeries } from '@grafana/ui';
 import React from 'react';
+import { lastValueFrom } from 'rxjs';
 
 const theme = data.createTheme();
 
 /** Options of fields that Grafana's application registers. */
-const PLAIN = ['unit', 'min', 'max', 'decimals', 'displayName', 'color', 'thresholds', 'mappings', 'links', 'noValue', 'custom.displayMode', 'custom.lineWidth', 'custom.fillOpacity', 'custom.drawStyle', 'custom.showPoints', 'custom.stacking', 'custom.align', 'custom.width', 'custom.spanNulls'];
+const PLAIN = ['unit', 'min', 'max', 'decimals', 'displayName', 'color', 'thresholds', 'mappings', 'links', 'noValue', 'custom.displayMode', 'custom.lineWidth', 'custom.fillOpacity', 'custom.drawStyle', 'custom.showPoints', 'custom.pointSize', 'custom.stacking', 'custom.axisSoftMin', 'custom.align', 'custom.width', 'custom.spanNulls'];
 
 const registry = new data.FieldConfigOptionsRegistry(() =>
   PLAIN.map((id) => {
@@ -16,6 +17,22 @@ const registry = new data.FieldConfigOptionsRegistry(() =>
   })
 );
 data.standardFieldConfigEditorRegistry.setInit(() => registry.list());
+
+const { standardTransformers: grafanas } = data;
+/** Grafana 13 loads them when they are asked for. */
+const given = (transformation) => (parseInt(window.grafanaVersion, 10) < 13 ? transformation : () => Promise.resolve(transformation));
+data.standardTransformersRegistry.setInit(() =>
+  [grafanas.calculateFieldTransformer, grafanas.filterFieldsByNameTransformer].map((one) => ({ id: one.id, name: one.name, editor: () => null, transformation: given(one) }))
+);
+
+/** What a panel makes of its answer before it draws it. */
+export async function transformed({ transformations = [] }, answer) {
+  for (const { id } of transformations) {
+    // Those that are not here would be left out without a word.
+    data.standardTransformersRegistry.get(id);
+  }
+  return { ...answer, series: await lastValueFrom(data.transformDataFrame(transformations, answer.series)) };
+}
 
 export function text(error) {
   return error?.data?.message ?? error?.message ?? String(error);

@@ -26,6 +26,9 @@ function required(name, what) {
   return process.env[name];
 }
 
+/** For how long anything is waited for: whole tests took 4 s each, and up to 80 s on a machine that compiled beside. */
+export const WAIT_MS = 180_000;
+
 /** A stage for one line of Grafana. */
 export async function stage(line) {
   const folder = mkdtempSync(join(tmpdir(), 'weir-stage-'));
@@ -54,17 +57,18 @@ export async function stage(line) {
   const context = await browser.newContext({ viewport: { width: 1240, height: 900 } });
   mkdirSync(SHOTS, { recursive: true });
   return {
-    line,
-    settings,
     /** Opens a view of the page; what the page complains of is in `complaints`. */
     async open(params) {
       const page = await context.newPage();
       const complaints = [];
       page.on('pageerror', (error) => complaints.push(error.stack ?? String(error)));
-      // Long enough for a machine that compiles beside.
-      page.setDefaultTimeout(60_000);
+      page.setDefaultTimeout(WAIT_MS);
       await page.goto(`${url}/page/?${new URLSearchParams(params)}`);
       return Object.assign(page, { complaints });
+    },
+    /** Sets the data source up as it was at first. */
+    async reset() {
+      await fetch(`${url}/api/datasources/uid/weir`, { method: 'PUT', body: JSON.stringify({ jsonData: settings }) });
     },
     async close() {
       await browser.close();
