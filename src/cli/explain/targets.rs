@@ -78,6 +78,9 @@ async fn entry(engine: &Arc<Engine>, item: &Item<'_>, asking: &Asking, range: Op
 
 /// Why a target is not for us.
 fn skipped(target: &Target<'_>) -> Option<String> {
+    if target.model.get("queryType").and_then(Value::as_str) == Some("ledger") {
+        return Some("it asks Weir's own ledger, which runs no job".to_owned());
+    }
     let has_sql = target.model.get("rawSql").and_then(Value::as_str).is_some_and(|sql| !sql.trim().is_empty());
     match (target.data_source.is_bigquery(), target.data_source.plugin) {
         (Some(true), _) => None,

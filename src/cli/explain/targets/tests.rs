@@ -126,6 +126,7 @@ async fn what_cannot_be_explained_is_named_and_leaves_the_others() {
     targets.push(json!({"refId": "B", "rawSql": "SELECT 1 FROM t WHERE $__timeFilter(t"}));
     targets.push(json!({"refId": "C", "datasource": {"type": "prometheus", "uid": "x"}, "expr": "up"}));
     targets.push(json!({"refId": "D", "rawSql": "SELECT 1"}));
+    targets.push(json!({"refId": "E", "queryType": "ledger", "by": "day"}));
     let board = board(&panel);
     let report = report(&board, &asking(&board)).await;
     let part =
@@ -134,6 +135,7 @@ async fn what_cannot_be_explained_is_named_and_leaves_the_others() {
     assert!(part(1, "/error/message").contains("$__timeFilter"), "{report}");
     assert_eq!(part(2, "/skipped"), "the data source prometheus is not BigQuery");
     assert_eq!(part(3, "/explanation/segments/0/sql"), "SELECT 1");
+    assert_eq!(part(4, "/skipped"), "it asks Weir's own ledger, which runs no job");
 }
 
 #[tokio::test]
