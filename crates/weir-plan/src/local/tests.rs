@@ -46,7 +46,7 @@ fn the_base_reads_the_side_and_the_partitions_of_its_range() {
         (4, 0),
         "{open}"
     );
-    assert!(open.contains("`partition_date` >= TIMESTAMP '2024-05-10 00:00:00"), "{open}");
+    assert!(open.contains("`partition_date` >= TIMESTAMP '2024-05-10T00:00:00Z'"), "{open}");
     let settled = text("2024-05-01", "2024-05-02", &[]);
     assert_eq!(
         (settled.matches("_live_v1` WHERE `partition").count(), settled.matches("search_aggregates_v1` WHERE `window_start` >=").count()),
