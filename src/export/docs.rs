@@ -91,12 +91,15 @@ fn of_operation(page: &mut String, path: &str, method: &str, operation: &Value) 
 
 /// A table of names, kinds (which are HTML) and descriptions.
 fn table(page: &mut String, rows: impl Iterator<Item = (String, String, String)>) {
-    let rows: String = rows
-        .map(|(name, kind, about)| format!("<tr><td><code>{}</code><td>{kind}<td>{about}", escaped(&name)))
-        .collect();
-    if !rows.is_empty() {
-        let _ = write!(page, "<table>{rows}</table>");
+    let mut rows = rows.peekable();
+    if rows.peek().is_none() {
+        return;
     }
+    page.push_str("<table>");
+    for (name, kind, about) in rows {
+        let _ = write!(page, "<tr><td><code>{}</code><td>{kind}<td>{about}", escaped(&name));
+    }
+    page.push_str("</table>");
 }
 
 /// What a schema takes, as HTML.

@@ -79,8 +79,8 @@ pub(super) async fn one(
 ) -> Reply {
     let segment = request::names(path)?;
     match named::split(&segment) {
-        ("counts", suffix @ Some(_)) => return many_counts(&export, &headers, suffix, text).await,
-        ("health", suffix @ Some(_)) => return many_health(&export, &headers, suffix, text).await,
+        ("counts", suffix @ Some(_)) => return many_counts(&export, &headers, suffix, text.as_deref()).await,
+        ("health", suffix @ Some(_)) => return many_health(&export, &headers, suffix, text.as_deref()).await,
         _ => {}
     }
     let common = Common::of(text.as_deref())?;
@@ -103,7 +103,7 @@ pub(super) async fn all_counts(
     headers: HeaderMap,
     RawQuery(text): RawQuery,
 ) -> Reply {
-    many_counts(&export, &headers, None, text).await
+    many_counts(&export, &headers, None, text.as_deref()).await
 }
 
 /// The health of many experiments: every rule with its value, threshold, verdict and inputs.
@@ -115,17 +115,15 @@ pub(super) async fn all_health(
     headers: HeaderMap,
     RawQuery(text): RawQuery,
 ) -> Reply {
-    many_health(&export, &headers, None, text).await
+    many_health(&export, &headers, None, text.as_deref()).await
 }
 
-async fn many_counts(export: &Export, headers: &HeaderMap, suffix: Option<Format>, text: Option<String>) -> Reply {
-    let many = Many::of(text.as_deref())?;
-    counts(export, headers, suffix, many).await
+async fn many_counts(export: &Export, headers: &HeaderMap, suffix: Option<Format>, text: Option<&str>) -> Reply {
+    counts(export, headers, suffix, &Many::of(text)?).await
 }
 
-async fn many_health(export: &Export, headers: &HeaderMap, suffix: Option<Format>, text: Option<String>) -> Reply {
-    let many = Many::of(text.as_deref())?;
-    judge(export, headers, suffix, many, false).await
+async fn many_health(export: &Export, headers: &HeaderMap, suffix: Option<Format>, text: Option<&str>) -> Reply {
+    judge(export, headers, suffix, &Many::of(text)?, false).await
 }
 
 /// All-time enrollments and unenrollments of an experiment, in the envelope that Experimenter reads.
@@ -141,8 +139,8 @@ pub(super) async fn of_one(
     let (name, suffix) = named::split(&segment);
     let many = Many { common: Common::of(text.as_deref())?, experiments: Some(vec![slug]) };
     match name {
-        "counts" => counts(&export, &headers, suffix, many).await,
-        "health" => judge(&export, &headers, suffix, many, true).await,
+        "counts" => counts(&export, &headers, suffix, &many).await,
+        "health" => judge(&export, &headers, suffix, &many, true).await,
         _ => Err(request::no_document(name).into()),
     }
 }
@@ -153,7 +151,7 @@ pub(super) async fn of_one(
 #[expect(dead_code, reason = "describes what `of_one` does besides")]
 pub(super) fn health_of_one() {}
 
-async fn counts(export: &Export, headers: &HeaderMap, suffix: Option<Format>, many: Many) -> Reply {
+async fn counts(export: &Export, headers: &HeaderMap, suffix: Option<Format>, many: &Many) -> Reply {
     let format = named::format(suffix, many.common.format, headers)?;
     let figures = export.app.figures(many.common.source.as_deref())?;
     let (listed, counted) = tokio::try_join!(figures.listed(), figures.counted())?;
@@ -170,7 +168,7 @@ async fn counts(export: &Export, headers: &HeaderMap, suffix: Option<Format>, ma
     Ok(reply::document(figures.engine(), &counted.answers, &name, (format, headers), write)?)
 }
 
-async fn judge(export: &Export, headers: &HeaderMap, suffix: Option<Format>, many: Many, is_one: bool) -> Reply {
+async fn judge(export: &Export, headers: &HeaderMap, suffix: Option<Format>, many: &Many, is_one: bool) -> Reply {
     let format = named::format(suffix, many.common.format, headers)?;
     let figures = export.app.figures(many.common.source.as_deref())?;
     let (listed, counted, funneled) = tokio::try_join!(figures.listed(), figures.counted(), figures.funneled())?;

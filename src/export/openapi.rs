@@ -1,4 +1,4 @@
-//! The description of the API, OpenAPI 3.1, from the handlers and the table of errors.
+//! The description of the API, `OpenAPI` 3.1, from the handlers and the table of errors.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, LazyLock};

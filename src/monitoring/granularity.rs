@@ -178,12 +178,12 @@ mod tests {
 
     #[test]
     fn ages_out_of_order_are_refused() {
+        use Granularity::{Day, FiveMinutes, Hour};
         let age = |limit, recent, before| Age { younger_than_days: limit, recent, before };
         let check = |ages: Vec<Age>, expected: &str| {
             let error = Ages::new(ages).unwrap_err();
             assert!(error.message().contains(expected), "{error}");
         };
-        use Granularity::{Day, FiveMinutes, Hour};
         check(vec![], "empty");
         check(vec![age(Some(3), Hour, Day)], "the last has not");
         check(vec![age(Some(3), Hour, Day), age(Some(2), Hour, Day), age(None, Hour, Day)], "must grow");

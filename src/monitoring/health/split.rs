@@ -92,7 +92,7 @@ mod tests {
         let (mut experiment, mut counts) = (Experiment::default(), ExperimentCounts::default());
         for (at, (enrollments, ratio)) in branches.iter().enumerate() {
             let slug: std::sync::Arc<str> = format!("branch-{at}").into();
-            experiment.branches.push(ExperimentBranch { slug: slug.clone(), ratio: *ratio });
+            experiment.branches.push(ExperimentBranch { slug: std::sync::Arc::clone(&slug), ratio: *ratio });
             counts.branches.insert(slug, BranchCounts { enrollments: *enrollments, unenrollments: 0 });
             counts.total_enrollments += enrollments;
         }

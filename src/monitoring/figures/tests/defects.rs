@@ -90,7 +90,7 @@ async fn defect_4_running_experiments_are_active() {
     let listed = place.figures.experiments().await.unwrap();
     let active: Vec<_> = listed.values().filter(|experiment| experiment.is_active(at(NOW))).collect();
     let running = active.iter().filter(|experiment| experiment.end_date.is_none()).count();
-    assert!((upstream.num_rows(), running) == (active.len() - running, 8), "{} {running}", upstream.num_rows());
+    assert_eq!((upstream.num_rows(), running), (active.len() - running, 8));
 }
 
 #[tokio::test]
