@@ -5,6 +5,7 @@
 
 mod explain;
 mod process;
+mod publish;
 mod simulate;
 
 use std::future::Future;
@@ -26,6 +27,7 @@ use crate::{migrate as migration, telemetry};
 
 pub use explain::{ExplainOptions, explain};
 pub use process::run_plugin;
+pub use publish::{PublishOptions, publish};
 pub use simulate::{SimulateOptions, simulate};
 
 /// One cached query engine over BigQuery: Grafana starts this program as a data source by itself;
@@ -52,6 +54,8 @@ pub enum Command {
     /// Files are written in place; the text before is kept beside each as FILE.bak (FILE.bak.2 and so
     /// on where there is one). Exit code: 0 all is done, 1 a file failed, 2 something needs a person.
     Migrate(migration::Options),
+    /// Write files of experiments, as Experimenter reads them, to a bucket or a folder
+    Publish(PublishOptions),
     /// Replay a trace of a board's viewers over generated data, and print what they cost with Weir and without
     Simulate(SimulateOptions),
 }

@@ -21,6 +21,7 @@ pub mod migrate;
 pub mod monitoring;
 mod nearest;
 pub mod plugin;
+pub mod publish;
 pub mod simulate;
 pub mod source;
 pub mod telemetry;

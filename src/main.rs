@@ -16,6 +16,7 @@ fn main() -> ExitCode {
         Some(Command::Demo(options)) => cli::run(&environment, cli::demo(options)),
         Some(Command::Explain(options)) => cli::run(&environment, cli::explain(options, environment.clone())),
         Some(Command::Migrate(options)) => cli::migrate(&options),
+        Some(Command::Publish(options)) => cli::run(&environment, cli::publish(options, environment.clone())),
         Some(Command::Simulate(options)) => cli::run(&environment, cli::simulate(options)),
         None if environment.host.is_grafana() => cli::run_plugin(environment),
         None => cli::help(),

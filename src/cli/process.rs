@@ -42,7 +42,7 @@ pub(super) fn finish(result: Result<()>) -> ExitCode {
 }
 
 /// The message and those of its causes that it does not already hold.
-fn chain(error: &Error) -> String {
+pub(super) fn chain(error: &Error) -> String {
     let mut text = error.message().to_owned();
     let mut cause = std::error::Error::source(error);
     while let Some(error) = cause {
@@ -75,14 +75,14 @@ async fn open_door(app: &Arc<App>, listener: TcpListener, settings: ExportSettin
 }
 
 /// Cancels every fetch that still runs.
-async fn end(app: &App) {
+pub(super) async fn end(app: &App) {
     if tokio::time::timeout(DRAIN.1, app.stop()).await.is_err() {
         tracing::warn!("some jobs could not be cancelled in time; BigQuery ends them after their own timeout");
     }
 }
 
 /// Cancels `stop` when the process is told to end.
-fn stop_on_signal(stop: CancellationToken) -> Result<()> {
+pub(super) fn stop_on_signal(stop: CancellationToken) -> Result<()> {
     let signals =
         signals().map_err(|error| Error::new(Kind::Unavailable, "cannot wait for signals").with_source(error))?;
     tokio::spawn(async move {

@@ -36,6 +36,7 @@ use self::configuration::Defaults;
 use self::datasets::AllowedDatasets;
 use self::gathered::LARGEST_ANSWER_BYTES;
 use self::jobs::Jobs;
+pub(crate) use self::login::CloudLogin;
 use self::login::Tokens;
 pub use self::login::{CallerTokens, Forwarded};
 use self::models::{TableResource, TimePartitioning};

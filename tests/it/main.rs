@@ -9,5 +9,6 @@ mod doors;
 mod explain;
 mod export;
 mod memory;
+mod publish;
 mod soundness;
 mod support;

@@ -5,6 +5,7 @@
 //! (`yup_oauth2` itself writes tokens at level debug: its log target must stay off.)
 
 mod cached;
+mod cloud;
 mod endpoint;
 mod exchange;
 mod file;
@@ -20,6 +21,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use weir_plan::{Error, Result};
 
+pub(crate) use self::cloud::CloudLogin;
 use self::endpoint::Endpoint;
 use self::exchange::Exchange;
 pub use self::forwarded::{CallerTokens, Forwarded};
@@ -34,7 +36,7 @@ const BIGQUERY: &[&str] = &["https://www.googleapis.com/auth/bigquery"];
 const BIGQUERY_AND_SHEETS: &[&str] =
     &["https://www.googleapis.com/auth/bigquery", "https://www.googleapis.com/auth/drive.readonly"];
 
-/// What a token is good for that acts in the name of a service account.
+/// What a token is good for that acts in the name of a service account, or writes to a bucket.
 const CLOUD: &[&str] = &["https://www.googleapis.com/auth/cloud-platform"];
 
 /// Where tokens come from.
@@ -115,6 +117,8 @@ enum Purpose {
     BigQuery,
     /// Acting in the name of a service account.
     Impersonation,
+    /// Objects in buckets.
+    Storage,
 }
 
 /// Prepares a login.
@@ -148,7 +152,7 @@ async fn for_purpose(login: &Login, clock: &Arc<dyn Clock>, purpose: Purpose) ->
         Login::Impersonated { login, service_account, endpoint } => {
             let base = Box::pin(for_purpose(login, clock, Purpose::Impersonation)).await?;
             let impersonation = Impersonation::of(base.tokens, service_account, endpoint.as_deref())?;
-            let tokens = impersonation.cached(clock);
+            let tokens = impersonation.to(purpose).cached(clock);
             Ok(LoggedIn { home: base.home, ..LoggedIn::new(service_account.trim(), tokens) })
         }
     }

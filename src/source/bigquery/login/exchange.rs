@@ -127,7 +127,7 @@ fn service(url: &str) -> Result<Endpoint> {
 fn scopes(purpose: Purpose) -> &'static [&'static str] {
     match purpose {
         Purpose::BigQuery => BIGQUERY,
-        Purpose::Impersonation => CLOUD,
+        Purpose::Impersonation | Purpose::Storage => CLOUD,
     }
 }
 

@@ -51,7 +51,7 @@ async fn login(
         }
         ("external_account", Some(url)) => {
             let exchange = Exchange::of_file(&fields, folder, Purpose::Impersonation)?;
-            impersonated(LoggedIn::new(exchange.principal(), exchange.cached(clock)), url, &fields, clock)?
+            impersonated(LoggedIn::new(exchange.principal(), exchange.cached(clock)), url, &fields, purpose, clock)?
         }
         ("impersonated_service_account", Some(url)) => {
             let Some(Value::Object(source)) = fields.get("source_credentials").cloned() else {
@@ -59,7 +59,7 @@ async fn login(
             };
             let base = Box::pin(login(source, folder, Purpose::Impersonation, clock)).await;
             let base = base.map_err(|error| error.context("source_credentials"))?;
-            impersonated(base, url, &fields, clock)?
+            impersonated(base, url, &fields, purpose, clock)?
         }
         ("impersonated_service_account", None) => return Err(missing("service_account_impersonation_url")),
         (other, _) => {
@@ -72,9 +72,15 @@ async fn login(
     Ok(LoggedIn { home, ..logged_in })
 }
 
-fn impersonated(base: LoggedIn, url: &str, fields: &Map<String, Value>, clock: &Arc<dyn Clock>) -> Result<LoggedIn> {
+fn impersonated(
+    base: LoggedIn,
+    url: &str,
+    fields: &Map<String, Value>,
+    purpose: Purpose,
+    clock: &Arc<dyn Clock>,
+) -> Result<LoggedIn> {
     let principal = account_of(url).map_or(base.principal, str::to_owned);
     let delegates = fields.get("delegates").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let delegates = delegates.iter().filter_map(Value::as_str).map(str::to_owned).collect();
-    Ok(LoggedIn::new(principal, Impersonation::at(base.tokens, url, delegates)?.cached(clock)))
+    Ok(LoggedIn::new(principal, Impersonation::at(base.tokens, url, delegates)?.to(purpose).cached(clock)))
 }

@@ -11,7 +11,7 @@ use weir_plan::{Error, Result, Timestamp};
 
 use super::cached::{Cached, Fetch, Fetched};
 use super::endpoint::Endpoint;
-use super::{BIGQUERY_AND_SHEETS, Forwarded, Tokens, Whose, missing};
+use super::{BIGQUERY_AND_SHEETS, CLOUD, Forwarded, Purpose, Tokens, Whose, missing};
 use crate::clock::Clock;
 use crate::source::LoginRefused;
 
@@ -28,6 +28,7 @@ pub(super) struct Impersonation {
     endpoint: Endpoint,
     /// Accounts between the login and the service account, as full resource names.
     delegates: Vec<String>,
+    scopes: &'static [&'static str],
 }
 
 #[derive(Deserialize)]
@@ -68,7 +69,12 @@ impl Impersonation {
     /// `InvalidQuery` for an address that is none.
     pub(super) fn at(base: Arc<dyn Tokens>, url: &str, delegates: Vec<String>) -> Result<Self> {
         let endpoint = Endpoint::new(url, "IAM's service for impersonation", LoginRefused::Impersonation)?;
-        Ok(Self { base, endpoint, delegates })
+        Ok(Self { base, endpoint, delegates, scopes: BIGQUERY_AND_SHEETS })
+    }
+
+    /// The same, with tokens for a purpose.
+    pub(super) fn to(self, purpose: Purpose) -> Self {
+        Self { scopes: if purpose == Purpose::BigQuery { BIGQUERY_AND_SHEETS } else { CLOUD }, ..self }
     }
 
     /// Tokens that are kept.
@@ -87,7 +93,7 @@ pub(super) fn account_of(url: &str) -> Option<&str> {
 impl Fetch for Impersonation {
     async fn fetch(&self, _: Timestamp) -> Result<Fetched> {
         let base = self.base.token().await?;
-        let mut body = json!({"scope": BIGQUERY_AND_SHEETS, "lifetime": format!("{LIFE_SECONDS}s")});
+        let mut body = json!({"scope": self.scopes, "lifetime": format!("{LIFE_SECONDS}s")});
         if !self.delegates.is_empty() {
             body["delegates"] = self.delegates.clone().into();
         }
