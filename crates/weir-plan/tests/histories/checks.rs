@@ -46,6 +46,10 @@ fn of_its_moment(world: &World<'_>, asked: &Asked, piece: &Piece, listed_at: Tim
     let at = piece.read_at;
     let read = truth(world, extent, asked.shape, asked.groups, AsOf { live: at, daily: at, today: now });
     assert_eq!(piece.lines, read, "as it was read at {at}: {:?}", piece.segment);
+    if rests(world, piece, now) && piece.segment.settling.is_some_and(|settling| settling.is_unchanged) {
+        let known = truth(world, extent, asked.shape, asked.groups, AsOf { live: now, daily: now, today: now });
+        assert_eq!(piece.lines, known, "its table has not changed since it was read: {:?}", piece.segment);
+    }
     let Some(settling) = piece.segment.settling.filter(|settling| settling.state != State::Open) else { return };
     let known = at.max(listed_at);
     let as_of = match settling.regime {
@@ -57,6 +61,15 @@ fn of_its_moment(world: &World<'_>, asked: &Asked, piece: &Piece, listed_at: Tim
     assert_eq!(piece.lines, known, "as was known at {listed_at}: {:?}", piece.segment);
 }
 
+/// Whether a fresh part was read after its daily table last changed, as its description says.
+fn rests(world: &World<'_>, piece: &Piece, now: Timestamp) -> bool {
+    let modified = world.listed().modified(now);
+    piece.verdict == Verdict::Fresh && modified.is_some_and(|modified| modified.plus(UNSURE) <= piece.fetched_at)
+}
+
+/// What changed this shortly before it was read may have changed again under the same stamp.
+const UNSURE: Duration = Duration::from_mins(1);
+
 /// A part is no older than its state and its caller allow.
 fn old_enough(world: &World<'_>, piece: &Piece, asked: &Asked, now: Timestamp) {
     let age = now.since(piece.fetched_at);
@@ -66,7 +79,9 @@ fn old_enough(world: &World<'_>, piece: &Piece, asked: &Asked, now: Timestamp) {
     assert!(fresh || !is_alert, "an alert got a stale answer: {piece:?}");
     let closed = piece.segment.extent.unwrap().end().plus(DEFAULT_LAG);
     match state {
+        _ if rests(world, piece, now) && piece.segment.settling.is_some_and(|settling| settling.is_unchanged) => {}
         State::Open => assert!(age <= piece.segment.freshness.stale_until, "{piece:?}"),
+        State::Pending if rests(world, piece, now) => assert!(age <= Duration::from_hours(1), "{piece:?}"),
         State::Pending => assert!(age <= Duration::from_mins(5), "{piece:?}"),
         State::Live => {
             let check = closed.plus(Duration::from_hours(1));

@@ -244,7 +244,8 @@ fn planned(world: &World<'_>, asked: &Asked, listed_at: Timestamp, now: Timestam
         let stamps: Vec<_> = ids.iter().filter_map(|id| table.stamp(start(id), listed_at)).collect();
         Some((stamps.iter().max().copied()?, stamps.len()))
     };
-    let listing = Listing { at: listed_at, modified: None, changed: &changed, purged: &|_| 0, statics: &[] };
+    let listing =
+        Listing { at: listed_at, modified: table.modified(now), changed: &changed, purged: &|_| 0, statics: &[] };
     delta(&asked.query, &Context::default(), template, listing, now)
 }
 

@@ -58,6 +58,12 @@ impl Table {
         self.state(partition, as_of).map(|(since, _)| since.floor(STAMP))
     }
 
+    /// When any partition last changed, as the table's description tells it.
+    pub(crate) fn modified(&self, as_of: Timestamp) -> Option<Timestamp> {
+        let changes = self.states.values().flatten().map(|(since, _)| *since);
+        changes.filter(|since| *since <= as_of).max().map(|since| since.floor(STAMP))
+    }
+
     /// Whether a partition has not changed for a while, so that a listing surely told of it.
     pub(crate) fn rests_since(&self, partition: Timestamp, moment: Timestamp) -> bool {
         self.states.get(&partition).is_none_or(|states| states.last().is_none_or(|(since, _)| *since < moment))
