@@ -42,14 +42,20 @@ fn the_base_reads_the_side_and_the_partitions_of_its_range() {
     };
     let open = text("2024-05-10", "2024-05-11", &[]);
     assert_eq!(
-        (open.matches("_live_v1` WHERE `partition").count(), open.matches("search_aggregates_v1` WHERE `window_start` >=").count()),
+        (
+            open.matches("_live_v1` WHERE `partition").count(),
+            open.matches("search_aggregates_v1` WHERE `window_start` >=").count()
+        ),
         (4, 0),
         "{open}"
     );
     assert!(open.contains("`partition_date` >= TIMESTAMP '2024-05-10 00:00:00"), "{open}");
     let settled = text("2024-05-01", "2024-05-02", &[]);
     assert_eq!(
-        (settled.matches("_live_v1` WHERE `partition").count(), settled.matches("search_aggregates_v1` WHERE `window_start` >=").count()),
+        (
+            settled.matches("_live_v1` WHERE `partition").count(),
+            settled.matches("search_aggregates_v1` WHERE `window_start` >=").count()
+        ),
         (0, 1)
     );
     let two = text("2024-05-10", "2024-05-11", &["telemetry", "org_mozilla_fenix"]);
