@@ -35,13 +35,13 @@ impl Engine {
     ) -> Result<Arc<T>> {
         let contents: Vec<u64> = answers.iter().map(|answer| answer.content_id).collect();
         let key = Key::new(format!("made {contents:?} {name}"));
-        if let Some((made, _)) = self.shared.store.note::<T>(&key) {
-            return Ok(made);
+        if let Some((kept, _)) = self.shared.store.note::<T>(&key) {
+            return Ok(kept);
         }
-        let (made, bytes) = make()?;
-        let made = Arc::new(made);
-        self.shared.store.keep_note(key, Arc::clone(&made) as _, bytes, self.now(), CONTENT_LIFE);
-        Ok(made)
+        let (figure, bytes) = make()?;
+        let figure = Arc::new(figure);
+        self.shared.store.keep_note(key, Arc::clone(&figure) as _, bytes, self.now(), CONTENT_LIFE);
+        Ok(figure)
     }
 
     /// An answer with rows that `make` makes of others', under the same rules as [`Engine::made`].
