@@ -28,7 +28,7 @@ const SINCE: &str = "2024-03-05T00:00:00Z";
 async fn old_experiment(figures: &Figures) -> String {
     let experiments = figures.experiments().await.unwrap();
     let old = experiments.values().find(|experiment| {
-        experiment.start_date < Some(at("2024-03-10").date())
+        experiment.start_date < Some(at("2024-03-17").date())
             && experiment.branches.len() > 1
             && experiment.end_date.is_none()
     });

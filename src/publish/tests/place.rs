@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Deserialize;
 use weir_plan::TableId;
@@ -29,7 +30,9 @@ pub(super) struct Place {
 
 impl Place {
     pub(super) fn new() -> Self {
-        let clock = Arc::new(ManualClock::new(at(NOW)));
+        // Partitions are as young as the tables; what is younger than a grace of two hours is awaited.
+        let installed = at(NOW).minus(Duration::from_hours(3));
+        let clock = Arc::new(ManualClock::new(installed));
         let config = SyntheticConfig {
             live_recipes: 8,
             ended_recipes: 3,
@@ -40,7 +43,8 @@ impl Place {
         let synthetic = Arc::new(Synthetic::new(config));
         let embedded = Embedded::new(PROJECT, Arc::clone(&clock) as Arc<dyn Clock>);
         let embedded = Arc::new(embedded.with_feed(Arc::clone(&synthetic) as _));
-        synthetic.install(&embedded, at(NOW), &mut |_| ()).unwrap();
+        synthetic.install(&embedded, installed, &mut |_| ()).unwrap();
+        clock.set(at(NOW));
         Self { embedded, clock }
     }
 
