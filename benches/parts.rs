@@ -90,7 +90,7 @@ fn plans(bench: &mut Bench) -> Outcome {
     let template = Arc::new(Template::new(PANEL, &Target::default(), &analysis, descriptor, None)?);
     let (query, context) = (panel(0, DAYS, 5 * MINUTE)?, Context::default());
     let changed = |extent: Extent| Some((extent.end(), 1));
-    let listing = Listing { at: now(), changed: &changed, purged: &|_| 0, statics: &[] };
+    let listing = Listing { at: now(), modified: None, changed: &changed, purged: &|_| 0, statics: &[] };
     let in_parts = || delta(&query, &context, &template, listing, now()).expect("the text can be cut");
     say(&format!("parts_plan: {} segments", in_parts().segments.len()));
     let mut group = bench.criterion.benchmark_group("parts_plan");

@@ -199,13 +199,14 @@ impl Engine {
         let query = &*self.typed(query).await;
         let deadline = self.deadline(query);
         let planned = Mutex::new(None);
-        let answer = tokio::time::timeout(deadline, self.try_answer(query, &planned)).await.unwrap_or_else(|_| {
-            self.leave_running(query, planned.lock().as_ref());
-            let seconds = deadline.as_secs();
-            let message =
-                format!("no answer within {seconds} s; ask again to join the running job, or narrow the range");
-            Err(Error::new(Kind::Timeout, message))
-        });
+        let answer =
+            tokio::time::timeout(deadline, Box::pin(self.try_answer(query, &planned))).await.unwrap_or_else(|_| {
+                self.leave_running(query, planned.lock().as_ref());
+                let seconds = deadline.as_secs();
+                let message =
+                    format!("no answer within {seconds} s; ask again to join the running job, or narrow the range");
+                Err(Error::new(Kind::Timeout, message))
+            });
         self.count(query, door, &answer);
         answer
     }

@@ -21,7 +21,7 @@ use crate::publish::{Bucket, Destination, Form, Progress, PublishSettings, Publi
 /// Options of `weir publish`.
 #[derive(Debug, Args)]
 pub struct PublishOptions {
-    /// Where to: gs://BUCKET/PREFIX, or file:///FOLDER
+    /// Where to: `gs://BUCKET/PREFIX`, or `file:///FOLDER`
     #[arg(long, value_name = "URL")]
     to: Destination,
     /// Publish again and again, for example every 5m, until SIGINT or SIGTERM [default: once]
@@ -76,12 +76,12 @@ pub async fn publish(options: PublishOptions, environment: Environment) -> Resul
     let publisher = Publisher::new(figures, bucket, settings);
     let stop = CancellationToken::new();
     stop_on_signal(stop.clone())?;
-    let published = tokio::select! {
-        published = run(&publisher, options.every) => published,
+    let outcome = tokio::select! {
+        ran = run(&publisher, options.every) => ran,
         () = stop.cancelled() => options.every.map(drop).ok_or_else(cut_short),
     };
     end(&app).await;
-    published
+    outcome
 }
 
 async fn run(publisher: &Publisher, every: Option<Duration>) -> Result<()> {

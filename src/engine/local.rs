@@ -171,7 +171,7 @@ impl Engine {
         if let Some(reason) = known.get() {
             return Err(Some(*reason).filter(|reason| !reason.is_empty()));
         }
-        match self.locally(query, place, now).await {
+        match Box::pin(self.locally(query, place, now)).await {
             Ok(answer) => Ok(answer),
             Err(no) => {
                 let reason = match no {
@@ -326,16 +326,8 @@ impl Engine {
         }
         // A day more than today, since some sources tell a day at its end.
         let last = Timestamp::saturating(now.ceil(DAY).micros() + DAY);
-        let all = Extent::new(self.earliest(relations, now), last).map_err(no)?;
+        let all = Extent::new(earliest(relations, now), last).map_err(no)?;
         place.reads(job, all).await.map_err(no)
-    }
-
-    /// The first day that any relation may have: where nobody says, ten years ago.
-    fn earliest(&self, relations: &[Arc<Relation>], now: Timestamp) -> Timestamp {
-        let since = |relation: &Arc<Relation>| since(&relation.declared);
-        let declared: Option<Vec<Timestamp>> = relations.iter().map(since).collect();
-        let ten_years = Timestamp::saturating(now.floor(DAY).micros() - 3660 * DAY);
-        declared.and_then(|all| all.into_iter().min()).unwrap_or(ten_years)
     }
 
     async fn needs(
@@ -696,6 +688,14 @@ fn adds_up_here(asked: &Asked<'_>, need: &Need, fine: bool, now: Timestamp) -> b
     let fits = |step: Step| tiers.iter().all(|tier| step.is_multiple_of(micros(tier.step)));
     let fits = fine || step.is_some_and(fits);
     are_sums && fits && adds_up(asked.sql, Columns { additive, unlike: &unlike, is_analysed: true })
+}
+
+/// The first day that any relation may have: where nobody says, ten years ago.
+fn earliest(relations: &[Arc<Relation>], now: Timestamp) -> Timestamp {
+    let since = |relation: &Arc<Relation>| since(&relation.declared);
+    let declared: Option<Vec<Timestamp>> = relations.iter().map(since).collect();
+    let ten_years = Timestamp::saturating(now.floor(DAY).micros() - 3660 * DAY);
+    declared.and_then(|all| all.into_iter().min()).unwrap_or(ten_years)
 }
 
 /// The first day of a relation, where that is declared.

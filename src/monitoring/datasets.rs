@@ -99,6 +99,7 @@ const EVENT: &str = "event";
 
 /// All datasets of a source.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_field_names, reason = "they are what it is called after")]
 pub struct Datasets {
     bases: Vec<Base>,
     datasets: Vec<Dataset>,
@@ -113,6 +114,7 @@ impl Datasets {
     }
 
     /// The datasets.
+    #[expect(clippy::iter_without_into_iter, reason = "nobody loops over a reference")]
     pub fn iter(&self) -> std::slice::Iter<'_, Dataset> {
         self.datasets.iter()
     }

@@ -97,13 +97,12 @@ impl Bucket {
     pub(super) async fn list(&self, folder: &str) -> Result<BTreeMap<Path, Seen>> {
         let location = self.location(&folder.into());
         let list = || self.call(|| self.store.list(Some(&location)).try_collect::<Vec<_>>());
-        let listed = match list().await {
-            Ok(listed) => listed,
+        let listed = if let Ok(listed) = list().await {
+            listed
+        } else {
             // The store does not say why a listing failed; of a single object it does.
-            Err(_) => {
-                self.head(&folder.into()).await?;
-                list().await.map_err(|error| self.unlisted(&location, error))?
-            }
+            self.head(&folder.into()).await?;
+            list().await.map_err(|error| self.unlisted(&location, error))?
         };
         let name = |meta: &object_store::ObjectMeta| Some(meta.location.prefix_match(&self.prefix)?.collect::<Path>());
         let seen = |meta: object_store::ObjectMeta| {

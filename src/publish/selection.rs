@@ -101,7 +101,7 @@ mod tests {
         Experiment { slug: slug.into(), start_date: start.map(|start| start.parse().unwrap()), ..Experiment::default() }
     }
 
-    fn check(settings: PublishSettings, grain: Granularity, expected: &[(&str, Option<&str>, Option<&str>)]) {
+    fn check(settings: &PublishSettings, grain: Granularity, expected: &[(&str, Option<&str>, Option<&str>)]) {
         let experiments = [
             experiment("young", Some("2024-03-17")),
             experiment("older", Some("2024-03-16")),
@@ -110,12 +110,12 @@ mod tests {
         ];
         let all: Vec<&Experiment> = experiments.iter().collect();
         let now = Timestamp::parse("2024-03-31T23:00:00Z", Timestamp::MIN).unwrap();
-        let queries = queries("d", &By::Total, &all, &settings, grain, now);
+        let queries = queries("d", &By::Total, &all, settings, grain, now);
         let mut found: Vec<_> = queries
             .iter()
             .flat_map(|query| query.experiments.iter().flatten().map(move |slug| (slug.clone(), query)))
             .map(|(slug, query)| {
-                (slug, query.granularity.map(|kept| kept.as_str()), query.from.map(|from| from.date().to_string()))
+                (slug, query.granularity.map(Granularity::as_str), query.from.map(|from| from.date().to_string()))
             })
             .collect();
         found.sort();
@@ -129,7 +129,7 @@ mod tests {
     fn granularity_is_left_to_the_ages_unless_the_form_or_the_settings_have_one() {
         let plain = PublishSettings::default();
         let by_age = [("young", None, None), ("older", None, None), ("ancient", None, None), ("unknown", None, None)];
-        check(plain.clone(), Granularity::FiveMinutes, &by_age);
+        check(&plain, Granularity::FiveMinutes, &by_age);
         let exporter = PublishSettings { form: Form::Exporter, ..plain.clone() };
         let rows = [
             ("young", Some("5m"), None),
@@ -137,7 +137,7 @@ mod tests {
             ("ancient", Some("30m"), Some("2023-12-29")),
             ("unknown", Some("30m"), Some("2023-12-29")),
         ];
-        check(exporter.clone(), Granularity::FiveMinutes, &rows);
+        check(&exporter, Granularity::FiveMinutes, &rows);
         let hourly = PublishSettings { granularity: Some(Granularity::Hour), ..exporter };
         let rows = [
             ("young", Some("1h"), None),
@@ -145,6 +145,6 @@ mod tests {
             ("ancient", Some("1h"), Some("2023-02-25")),
             ("unknown", Some("1h"), Some("2023-02-25")),
         ];
-        check(hourly, Granularity::FiveMinutes, &rows);
+        check(&hourly, Granularity::FiveMinutes, &rows);
     }
 }

@@ -6,7 +6,7 @@ use crate::support::process::{Running, weir};
 use crate::support::python;
 
 /// The demo's data take this long on a busy machine.
-const LONG: Duration = Duration::from_secs(300);
+const LONG: Duration = Duration::from_mins(5);
 
 async fn published_and_read(form: &str, options: &[&str]) {
     let folder = tempfile::tempdir().unwrap();

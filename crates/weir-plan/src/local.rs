@@ -247,12 +247,13 @@ impl LocalRelation {
     /// The query for the rows of a range in windows of a length.
     pub fn base(&self) -> Query {
         let time = self.source.time_column.as_deref().unwrap_or(TIME);
-        let dimensions: String = self.dimensions.iter().map(|name| format!(", `{name}`")).collect();
-        let sums: String = self.measures.iter().map(|name| format!(", SUM(`{name}`) AS `{name}`")).collect();
-        let groups: String = (0..self.dimensions.len()).map(|place| format!(", {}", place + 2)).collect();
+        let dimensions = self.dimensions.iter().map(|name| format!("`{name}`"));
+        let sums = self.measures.iter().map(|name| format!("SUM(`{name}`) AS `{name}`"));
+        let columns = dimensions.chain(sums).collect::<Vec<_>>().join(", ");
+        let groups = (1..=self.dimensions.len() + 1).map(|place| place.to_string()).collect::<Vec<_>>().join(", ");
         Query::new(format!(
-            "SELECT $__timeGroup(`{time}`, $__interval) AS {TIME}{dimensions}{sums}\nFROM `{}`\n\
-             WHERE $__timeFilter(`{time}`)\nGROUP BY 1{groups}",
+            "SELECT $__timeGroup(`{time}`, $__interval) AS {TIME}, {columns}\nFROM `{}`\n\
+             WHERE $__timeFilter(`{time}`)\nGROUP BY {groups}",
             self.table()
         ))
     }

@@ -18,6 +18,9 @@ use crate::batches::Batches;
 /// The totals of each group, by its number and column.
 type Values = Arc<Vec<Vec<Option<i64>>>>;
 
+/// The sums of the measures by window and group.
+type Windows = BTreeMap<(i64, usize), Vec<Option<i64>>>;
+
 /// A number for everything that the rows of a day depend on.
 type Chain = u64;
 
@@ -159,9 +162,9 @@ impl Totals {
     }
 
     /// The sums of the measures by window and group, in order of time.
-    fn windows(&mut self, batches: &Batches) -> Result<BTreeMap<(i64, usize), Vec<Option<i64>>>> {
+    fn windows(&mut self, batches: &Batches) -> Result<Windows> {
         let measures = self.measures();
-        let mut windows: BTreeMap<(i64, usize), Vec<Option<i64>>> = BTreeMap::new();
+        let mut windows = Windows::new();
         for batch in batches {
             let column = |name: &str| {
                 let fields = batch.schema_ref().fields();
@@ -177,7 +180,8 @@ impl Totals {
                 .iter()
                 .map(|name| cast(column(name)?, &DataType::Int64).map_err(odd))
                 .collect::<Result<_>>()?;
-            let columns: Vec<&Int64Array> = columns.iter().map(|column| column.as_primitive::<Int64Type>()).collect();
+            let columns: Vec<&Int64Array> =
+                columns.iter().map(arrow::array::AsArray::as_primitive::<Int64Type>).collect();
             for row in 0..batch.num_rows() {
                 let group = groups.row(row).owned();
                 let number = *self.groups.entry(group).or_insert_with_key(|group| {

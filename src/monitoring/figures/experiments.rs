@@ -111,11 +111,14 @@ pub(super) fn funnel(batches: &Batches) -> Result<BTreeMap<Arc<str>, Vec<FunnelR
     for OfSlug { slug, row } in rows::<OfSlug<FunnelRow>>(batches, "the enrollment funnel")? {
         by_slug.entry(slug.unwrap_or_default()).or_default().push(row);
     }
-    by_slug.values_mut().for_each(|rows| rows.sort());
+    for rows in by_slug.values_mut() {
+        rows.sort();
+    }
     Ok(by_slug)
 }
 
 /// Why clients of a sample left a branch.
+#[expect(clippy::struct_field_names, reason = "the table's columns")]
 #[derive(Deserialize)]
 pub(super) struct Reason {
     pub(super) slug: Arc<str>,

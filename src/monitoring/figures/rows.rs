@@ -169,6 +169,6 @@ impl<'a> Columns<'a> {
     }
 }
 
-fn text<'a>(column: &'a StringArray, at: usize) -> Option<&'a str> {
+fn text(column: &StringArray, at: usize) -> Option<&str> {
     column.is_valid(at).then(|| column.value(at))
 }

@@ -87,7 +87,9 @@ mod tests {
 
     fn check(needs: &[(Granularity, &str)], begin: &str, expected: &[&str]) {
         let mut all = Needs::default();
-        needs.iter().for_each(|(granularity, since)| all.add(*granularity, at(since)));
+        for (granularity, since) in needs {
+            all.add(*granularity, at(since));
+        }
         let datasets = Datasets::ready_made("p");
         let queries = queries(&datasets.bases()[2], all, at(begin), at("2024-03-31T12:02:00Z"));
         let written: Vec<String> =

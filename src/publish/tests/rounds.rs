@@ -138,8 +138,8 @@ async fn figures_that_fail_leave_what_is_published() {
     let before = index(&published.publisher.bucket).await;
     let broken = place.figures_of_list("SELECT normandy_slug FROM LIST WHERE no_such_column = 1");
     let Publisher { bucket, settings, .. } = published.publisher;
-    let publisher = Publisher { figures: broken, bucket, settings };
-    let error = publisher.publish(&Progress::Lines).await.unwrap_err();
+    let failing = Publisher { figures: broken, bucket, settings };
+    let error = failing.publish(&Progress::Lines).await.unwrap_err();
     assert!(error.message().contains("no_such_column"), "{error}");
-    assert_eq!(index(&publisher.bucket).await, before);
+    assert_eq!(index(&failing.bucket).await, before);
 }

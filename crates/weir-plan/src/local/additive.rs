@@ -51,11 +51,11 @@ pub fn adds_up(sql: &str, columns: Columns<'_>) -> bool {
         GroupByExpr::All(_) => None,
     };
     let Some(groups) = groups else { return false };
-    let mut sums = Sums { columns, sums: 0, mentions: 0, is_odd: false };
+    let mut sums = Sums { columns, summed: 0, mentions: 0, is_odd: false };
     let _: ControlFlow<()> = query.visit(&mut sums);
-    let is_grouped = groups > 0 || sums.sums > 0;
+    let is_grouped = groups > 0 || sums.summed > 0;
     // What is summed is mentioned inside of its sum, and nowhere else.
-    is_grouped && !sums.is_odd && sums.mentions == sums.sums
+    is_grouped && !sums.is_odd && sums.mentions == sums.summed
 }
 
 fn only_select(query: &Query) -> Option<&Select> {
@@ -71,7 +71,7 @@ fn only_select(query: &Query) -> Option<&Select> {
 
 struct Sums<'a> {
     columns: Columns<'a>,
-    sums: usize,
+    summed: usize,
     mentions: usize,
     is_odd: bool,
 }
@@ -90,7 +90,7 @@ impl Sums<'_> {
         let name = function.name.to_string().to_lowercase();
         if name == "sum" {
             let is_sum = function.over.is_none() && function.filter.is_none() && self.is_of_one(&function.args);
-            self.sums += usize::from(is_sum);
+            self.summed += usize::from(is_sum);
             self.is_odd |= !is_sum;
         } else {
             self.is_odd |= function.over.is_some() || !self.columns.is_analysed && !SCALARS.contains(&&*name);

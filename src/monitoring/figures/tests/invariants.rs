@@ -7,8 +7,11 @@ use super::*;
 /// Granularities that reach as far back as the experiments of these tests.
 const COARSE: [Option<Granularity>; 3] = [None, Some(Granularity::Hour), Some(Granularity::Day)];
 
+/// A series by its experiment, branch and split.
+type Named = (String, Option<String>, Option<String>);
+
 /// Every series key without its time: the sum of its values, and the last of them.
-fn sums_and_last(values: &Values) -> BTreeMap<(String, Option<String>, Option<String>), (i64, i64)> {
+fn sums_and_last(values: &Values) -> BTreeMap<Named, (i64, i64)> {
     let mut ends = BTreeMap::new();
     for ((experiment, _, branch, split), value) in values {
         let (sum, last) = ends.entry((experiment.clone(), branch.clone(), split.clone())).or_insert((0, 0));
