@@ -9,6 +9,7 @@ use weir_plan::descriptor::{State, stays_on_its_day};
 use weir_plan::plan::delta::{Assembly, TimeOutput, joined};
 use weir_plan::{Error, Extent, Key, Plan, Query, Ranges, Result, Segment, Timestamp};
 
+use super::answer::hull;
 use super::fetch::LINGER;
 use super::{Engine, Piece, Status};
 use crate::batches::{Batches, SortKey};
@@ -146,7 +147,7 @@ impl Engine {
                 return Ok(stored);
             }
             let all: Vec<&Segment> = segments.iter().collect();
-            let (empty, since) = match hull(&segments) {
+            let (empty, since) = match segments.iter().filter_map(|segment| segment.extent).reduce(hull) {
                 Some(extent) => self.quiet(&query, &assembly, extent, now).await,
                 None => (BTreeSet::new(), now),
             };
@@ -181,12 +182,6 @@ impl Engine {
         }
         .boxed()
     }
-}
-
-/// From the start of the first to the end of the last.
-fn hull(segments: &[Segment]) -> Option<Extent> {
-    let (first, last) = (segments.first()?.extent?, segments.last()?.extent?);
-    Extent::new(first.start(), last.end()).ok()
 }
 
 /// Which segments are stored, and may have got late rows since.

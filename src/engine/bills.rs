@@ -110,8 +110,7 @@ impl Engine {
         empty: &BTreeSet<TableId>,
     ) -> Result<(u64, u64)> {
         let sql = template.text(extent, step, now, empty).map_err(weir_plan::Error::internal)?;
-        let id = format!("weir_estimate_{}", uuid::Uuid::new_v4().simple());
-        let estimate = self.source.dry_run(&self.job_of(query, id, sql)).await?;
+        let estimate = self.try_text(query, "estimate", sql).await?;
         Ok((estimate.bytes_processed, estimate.bytes_billed()))
     }
 }

@@ -10,7 +10,7 @@ use super::{Engine, Status};
 use crate::cache::Stored;
 use crate::flight::Landed;
 use crate::ledger::{Errand, OverBudget};
-use crate::source::{Job, Outcome, Priority};
+use crate::source::{Estimate, Job, Outcome, Priority};
 
 /// How long a fetch goes on that nobody waits for but somebody will ask for again: after a deadline,
 /// and behind a stale answer.
@@ -226,6 +226,16 @@ impl Engine {
             format!("weir_{}_{}", segment.key.short_hex(), now.floor(slot).seconds())
         };
         Job { maximum_bytes_billed: segment.maximum_bytes_billed, ..self.job_of(query, id, segment.sql.clone()) }
+    }
+
+    /// What the source says to a text without running it, in a query's surroundings; `errand` is in the
+    /// job's id.
+    ///
+    /// # Errors
+    /// Those of [`Source::dry_run`](crate::source::Source::dry_run).
+    pub(super) async fn try_text(&self, query: &Query, errand: &str, sql: String) -> Result<Estimate> {
+        let id = format!("weir_{errand}_{}", uuid::Uuid::new_v4().simple());
+        self.source.dry_run(&self.job_of(query, id, sql)).await
     }
 
     /// A job for a query in the settings' way.

@@ -21,15 +21,15 @@ use weir_plan::local::experiments::relations;
 use weir_plan::local::{Columns, LocalRelation, TIME, adds_up};
 use weir_plan::plan::Template;
 use weir_plan::{
-    Analysis, CacheMode, Catalog, Dialect, Error, Extent, Freshness, Key, Kind, Mode, Plan, Query, Result, Step,
+    Analysis, CacheMode, Catalog, Descriptors, Dialect, Error, Extent, Key, Kind, Mode, Plan, Query, Result, Step,
     TableId, Timestamp, analyse, macros,
 };
 
 pub use self::relation::Loaded;
-use self::relation::{Part, Relation, micros};
+use self::relation::{Part, Relation, micros, midnight_after};
 use super::columns::FAILURE_LIFETIME;
 use super::memo::Memo;
-use super::parts::{Asking, LISTING};
+use super::parts::Asking;
 use super::{Answer, Engine, Piece, Provenance};
 use crate::cache::Stored;
 use crate::ledger::Errand;
@@ -85,6 +85,9 @@ const COMPANION: Duration = Duration::from_mins(10);
 /// How long an answer to the very same text over the same rows is kept.
 const ANSWER_LIFE: Duration = Duration::from_mins(15);
 
+/// How long it is remembered what a text reads: a text's range moves on with the slot.
+const READS: Duration = SLOT;
+
 /// Days of a plan in parts.
 const MOST_DAYS: i64 = 700;
 
@@ -94,6 +97,10 @@ pub(super) struct Locals {
     place: Option<Embedded>,
     relations: Memo<usize, std::result::Result<Arc<Relation>, ()>>,
     templates: Vec<(String, std::result::Result<Arc<Template>, Reason>)>,
+    /// What analysis is told of all views.
+    views: Descriptors,
+    /// What texts read.
+    reads: Memo<String, Reads>,
     companions: OnceCell<()>,
     companion_contents: Mutex<HashMap<TableId, u64>>,
     /// When a text was found not to be answered here.
@@ -130,6 +137,8 @@ impl Locals {
             place,
             relations: Memo::new(settings.relations.len().max(1), Duration::from_hours(24 * 365)),
             templates: templates.collect(),
+            views: settings.relations.iter().flat_map(LocalRelation::view_descriptors).collect(),
+            reads: Memo::new(super::columns::CAPACITY, READS),
             companions: OnceCell::new(),
             companion_contents: Mutex::default(),
             refused: Memo::new(super::columns::CAPACITY, Duration::from_mins(5)),
@@ -267,8 +276,7 @@ impl Engine {
         let day = Extent::new(today, Timestamp::saturating(today.micros() + DAY))?;
         let step = declared.tiers(day, now).first().map_or(Step::Micros(DAY), |tier| tier.step);
         let sql = template.text(day, step, now, &BTreeSet::new()).map_err(Error::internal)?;
-        let id = format!("weir_schema_{}", uuid::Uuid::new_v4().simple());
-        let schema = self.source.dry_run(&self.job_of(query, id, sql)).await?.schema;
+        let schema = self.try_text(query, "schema", sql).await?.schema;
         let (settled_by, _) = template.descriptor().settled_by();
         let location = self.table(settled_by).await.ok().and_then(|table| table.location.clone());
         Relation::new(declared.clone(), template, schema, location, place)
@@ -276,10 +284,9 @@ impl Engine {
 
     /// What analysis says of a text whose views are sources of their own.
     fn analysed_locally(&self, query: &Query) -> Analysis {
-        let relations = &self.locals.settings.relations;
-        let descriptors = relations.iter().flat_map(LocalRelation::view_descriptors).collect();
         let project = Some(self.source.identity().project.as_str());
-        let catalog = Catalog { descriptors: &descriptors, project, dataset: query.default_dataset.as_deref() };
+        let dataset = query.default_dataset.as_deref();
+        let catalog = Catalog { descriptors: &self.locals.views, project, dataset };
         analyse(&query.sql, &catalog)
     }
 
@@ -291,21 +298,12 @@ impl Engine {
             Ok(segment.sql.clone())
         };
         let analysis::Mode::Delta(delta) = &analysis.mode else { return whole() };
-        let Some(range) = query.range else { return whole() };
-        let step = match delta.step {
-            analysis::BucketStep::Written(step) => step,
-            analysis::BucketStep::Suggested => match query.step {
-                Some(step) => step.at_least(self.grain(&delta.source))?,
-                None => return whole(),
-            },
-        };
+        let is_unsaid = delta.step == analysis::BucketStep::Suggested && query.step.is_none();
+        let Some(range) = query.range.filter(|_| !is_unsaid) else { return whole() };
+        let grain = self.locals.views.get(&delta.source).map_or(Duration::ZERO, |view| view.grain);
+        let step = delta.step.of(query.step, grain).map_err(Error::invalid)?;
         let range = step.align(range, Timestamp::MAX);
         Ok(macros::expand(&query.sql, Some(range), Some(step), &query.target)?.sql)
-    }
-
-    fn grain(&self, view: &TableId) -> Duration {
-        let all = self.locals.settings.relations.iter().flat_map(LocalRelation::view_descriptors);
-        all.filter(|descriptor| descriptor.table == *view).map(|descriptor| descriptor.grain).next().unwrap_or_default()
     }
 
     /// The days that a text reads, by table.
@@ -327,7 +325,9 @@ impl Engine {
         // A day more than today, since some sources tell a day at its end.
         let last = Timestamp::saturating(now.ceil(DAY).micros() + DAY);
         let all = Extent::new(earliest(relations, now), last).map_err(no)?;
-        place.reads(job, all).await.map_err(no)
+        let asked = format!("{all} {:?} {}", (&job.parameters, &job.default_dataset), job.sql);
+        let known = self.locals.reads.slot(&asked, now);
+        known.get_or_try_init(|| place.reads(job, all)).await.cloned().map_err(no)
     }
 
     async fn needs(
@@ -347,8 +347,7 @@ impl Engine {
                 continue;
             }
             let first = self.first_day(relation, query, now).await?;
-            // Rows of the future are of sources that tell a day at its end.
-            let end = Timestamp::saturating(now.floor(DAY).micros() + DAY).plus(relation.ahead());
+            let end = relation.end(now);
             let clip = |days: Extent| Extent::new(days.start().max(first), days.end().min(end).max(first));
             let ends = own.iter().chain(totals.iter().map(|(_, days)| days)).map(|days| days.end()).max();
             let starts = if totals.is_empty() { own.map_or(first, Extent::start) } else { first };
@@ -468,13 +467,12 @@ impl Engine {
         self.count_pieces(&plan, &pieces);
         let provenance =
             Provenance::local(&plan, &pieces, self.shared.clock.now(), &self.settings.price, query.range, uncached);
-        let lifetime = Freshness { fresh_for: SLOT, stale_until: ANSWER_LIFE }.stale_until;
         Ok(Answer {
             batches: stored.batches.clone(),
             provenance,
             executed_sql,
             content_id: stored.content_id,
-            lifetime,
+            lifetime: ANSWER_LIFE,
             step: query.step,
         })
     }
@@ -512,8 +510,7 @@ impl Engine {
         if let Some((bytes, _)) = self.shared.store.note::<Option<u64>>(&key) {
             return *bytes;
         }
-        let id = format!("weir_estimate_{}", uuid::Uuid::new_v4().simple());
-        let estimate = self.source.dry_run(&self.job_of(query, id, sql.to_owned())).await;
+        let estimate = self.try_text(query, "estimate", sql.to_owned()).await;
         let bytes = estimate.ok().map(|estimate| estimate.bytes_billed());
         self.shared.store.keep_note(key, Arc::new(bytes), size_of::<u64>(), now, Duration::from_hours(24));
         bytes
@@ -557,7 +554,7 @@ impl Engine {
         let query = Query::new("");
         for relation in self.relations(&query, place, now).await {
             let first = self.first_day(&relation, &query, now).await?;
-            let end = Timestamp::saturating(now.floor(DAY).micros() + DAY).plus(relation.ahead());
+            let end = relation.end(now);
             let mut ends = vec![];
             let recent = Timestamp::saturating(now.floor(DAY).micros() - 2 * DAY);
             let tiers = relation.tiers(Extent::new(first.min(end), end)?, now);
@@ -612,11 +609,11 @@ impl Engine {
 }
 
 impl Relation {
-    /// How far after their partitions rows may lie.
-    fn ahead(&self) -> Duration {
+    /// The end of the last day that may have rows: today, or later where a source tells a day at its end.
+    fn end(&self, now: Timestamp) -> Timestamp {
         let branches = &self.template.descriptor().branches;
         let behind = |branch: &weir_plan::descriptor::Branch| branch.pruning.as_ref().map(|pruning| pruning.behind);
-        branches.iter().filter_map(behind).max().unwrap_or_default()
+        midnight_after(now).plus(branches.iter().filter_map(behind).max().unwrap_or_default())
     }
 }
 
@@ -680,10 +677,7 @@ fn adds_up_here(asked: &Asked<'_>, need: &Need, fine: bool, now: Timestamp) -> b
         Role::Bucket | Role::Group | Role::Constant => true,
         Role::Other => false,
     });
-    let step = match delta.step {
-        analysis::BucketStep::Written(step) => Some(step),
-        analysis::BucketStep::Suggested => asked.query.step,
-    };
+    let step = delta.step.of(asked.query.step, declared.source.grain).ok();
     let tiers = need.relation.tiers(need.days, now);
     let fits = |step: Step| tiers.iter().all(|tier| step.is_multiple_of(micros(tier.step)));
     let fits = fine || step.is_some_and(fits);
@@ -700,8 +694,7 @@ fn earliest(relations: &[Arc<Relation>], now: Timestamp) -> Timestamp {
 
 /// The first day of a relation, where that is declared.
 fn since(relation: &LocalRelation) -> Option<Timestamp> {
-    let since = relation.since?;
-    Some(Timestamp::from(since.and_time(chrono::NaiveTime::MIN).and_utc()))
+    relation.since.map(Timestamp::from)
 }
 
 /// The days of a need in ranges that one plan takes.
@@ -736,6 +729,3 @@ fn base_query(relation: &Relation, query: &Query, range: Extent, step: Step) -> 
     }
     base
 }
-
-/// A listing is looked at no more often than this; what was planned from one holds as long.
-const _: () = assert!(LISTING.as_secs() >= SLOT.as_secs());

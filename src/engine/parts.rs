@@ -259,7 +259,7 @@ impl Engine {
             let day = id.get(..8).filter(|day| day.bytes().all(|digit| digit.is_ascii_digit()))?;
             chrono::NaiveDate::parse_from_str(day, "%Y%m%d").ok()
         });
-        Ok(days.min().map(|day| Timestamp::from(day.and_time(chrono::NaiveTime::MIN).and_utc())))
+        Ok(days.min().map(Timestamp::from))
     }
 
     /// The stamps of a listing, read once for all who look at it.
@@ -314,4 +314,4 @@ fn read(listing: &Batches) -> Result<HashMap<String, Timestamp>> {
 #[cfg(test)]
 pub(super) mod tests;
 #[cfg(test)]
-mod views;
+pub(super) mod views;

@@ -45,8 +45,7 @@ impl Engine {
         let found = join_all(probes.into_iter().map(|(table, sql)| async move {
             let known = self.quiet.0.slot(&sql, now);
             let asked = async || {
-                let id = format!("weir_probe_{}", uuid::Uuid::new_v4().simple());
-                let estimate = self.source.dry_run(&self.job_of(query, id, sql)).await;
+                let estimate = self.try_text(query, "probe", sql).await;
                 let is_empty = estimate.is_ok_and(|estimate| estimate.bytes_processed == 0);
                 (is_empty, now)
             };

@@ -124,7 +124,7 @@ impl Tables {
         let first = Timestamp::saturating(trace.start.floor(DAY).micros() - i64::from(trace.history_days) * DAY);
         let mut bytes = 0;
         for day in first.date().iter_days().take_while(|day| *day < now.date()) {
-            let midnight = Timestamp::from(day.and_time(chrono::NaiveTime::MIN).and_utc());
+            let midnight = Timestamp::from(day);
             let flips = Timestamp::saturating(midnight.micros() + FLIPS_AFTER * DAY);
             let landed = landing(trace, day);
             let shows = if self.base == Base::Active { landed } else { landed.max(flips) };

@@ -72,8 +72,7 @@ impl Place {
 /// When the daily job for a day runs.
 pub(super) fn landing(trace: &Trace, day: NaiveDate) -> Timestamp {
     let delay = trace.late.iter().find(|(late, _)| *late == day).map(|(_, delay)| *delay).unwrap_or_default();
-    let midnight = Timestamp::from(day.and_time(chrono::NaiveTime::MIN).and_utc());
-    midnight.plus(Duration::from_hours(24)).plus(trace.data().daily_job.at).plus(delay)
+    Timestamp::from(day).plus(Duration::from_hours(24)).plus(trace.data().daily_job.at).plus(delay)
 }
 
 /// Days that land during a trace, and when.

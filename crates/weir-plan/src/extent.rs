@@ -6,7 +6,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use chrono::{DateTime, Datelike, NaiveDate, SecondsFormat, Utc};
+use chrono::{DateTime, Datelike, NaiveDate, NaiveTime, SecondsFormat, Utc};
 use serde::{Serialize, Serializer};
 
 use crate::error::{Error, Result};
@@ -190,6 +190,13 @@ fn date_micros(date: NaiveDate) -> i64 {
 impl From<DateTime<Utc>> for Timestamp {
     fn from(datetime: DateTime<Utc>) -> Self {
         Self::saturating(datetime.timestamp_micros())
+    }
+}
+
+/// The midnight at its beginning.
+impl From<NaiveDate> for Timestamp {
+    fn from(date: NaiveDate) -> Self {
+        date.and_time(NaiveTime::MIN).and_utc().into()
     }
 }
 

@@ -178,7 +178,7 @@ impl Relation {
             state.held.insert(day, Held { segment, stored, step: part.step });
         }
         let until = parts.iter().map(|part| part.holds_until(now)).fold(listed.plus(LISTING), Timestamp::min);
-        let until = until.min(Timestamp::saturating(now.floor(DAY).micros() + DAY));
+        let until = until.min(midnight_after(now));
         state
             .planned
             .retain(|(range, until, _)| now < *until && !(need.start() <= range.start() && range.end() <= need.end()));
@@ -291,6 +291,11 @@ pub(super) const fn micros(step: Step) -> i64 {
         Step::Micros(micros) => micros,
         Step::Months(_) => DAY,
     }
+}
+
+/// The midnight that ends the day of a moment.
+pub(super) fn midnight_after(now: Timestamp) -> Timestamp {
+    Timestamp::saturating(now.floor(DAY).micros() + DAY)
 }
 
 /// An error for a relation that has no days.

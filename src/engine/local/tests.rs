@@ -14,9 +14,10 @@ use weir_plan::{Extent, Mode, Query, Timestamp};
 use super::*;
 use crate::app::App;
 use crate::cache::StoreSettings;
-use crate::clock::{Clock, ManualClock};
+use crate::clock::Clock;
+use crate::engine::parts::views::{self, Place};
 use crate::engine::{Answer, Door, EngineSettings, Status};
-use crate::monitoring::synthetic::{Backfill, Landing, PROJECT, Synthetic, SyntheticConfig};
+use crate::monitoring::synthetic::PROJECT;
 use crate::source::Source;
 
 fn at(text: &str) -> Timestamp {
@@ -27,33 +28,16 @@ fn hours(hours: u64) -> Duration {
     Duration::from_hours(hours)
 }
 
-/// 12 recipes, 6 days before noon of 2024-03-10; the job for 03-10 is nine hours late, that for 03-07
-/// lands in part and runs again on 03-12 at 09:00.
-struct Place {
-    source: Arc<Embedded>,
-    clock: Arc<ManualClock>,
-    slug: String,
-}
-
+/// The generated tables, some hours later: partitions are as young as the tables, and what is younger than
+/// the grace of two hours is awaited.
 fn place() -> Place {
-    let now = at("2024-03-10T12:00:00Z");
-    let clock = Arc::new(ManualClock::new(now));
-    let mut config = SyntheticConfig { history_days: 6, live_days: 4, ..SyntheticConfig::small(now) };
-    config.daily_job.exceptions.insert(now.date(), Landing::Late(hours(9)));
-    config.daily_job.exceptions.insert(at("2024-03-07").date(), Landing::Partial { until_hour: 9 });
-    config.daily_job.backfills.push(Backfill { day: at("2024-03-07").date(), at: at("2024-03-12T09:00:00Z") });
-    let synthetic = Arc::new(Synthetic::new(config));
-    let source = Embedded::new(PROJECT, Arc::clone(&clock) as Arc<dyn Clock>).with_feed(Arc::clone(&synthetic) as _);
-    let source = Arc::new(source);
-    synthetic.install(&source, now, &mut |_| {}).unwrap();
-    // Partitions are as young as the tables; what is younger than the grace of two hours is awaited.
-    clock.set(now.plus(hours(3)));
-    let live = synthetic.recipes().iter().find(|recipe| recipe.is_live(now) && recipe.branches.len() > 1);
-    Place { source, clock, slug: live.unwrap().slug.clone() }
+    let place = views::place();
+    place.clock.set(place.clock.now().plus(hours(3)));
+    place
 }
 
 impl Place {
-    fn engine(&self) -> Arc<Engine> {
+    fn local_engine(&self) -> Arc<Engine> {
         self.engine_with(|_| {})
     }
 
@@ -69,7 +53,7 @@ impl Place {
         app.add_source("only", Arc::clone(&self.source) as Arc<dyn Source>, settings)
     }
 
-    fn query(&self, sql: &str, days: u64, step: &str) -> Query {
+    fn panel(&self, sql: &str, days: u64, step: &str) -> Query {
         let now = self.clock.now();
         let mut query =
             Query::new(sql.replace("SLUG", &self.slug).replace("TELEMETRY", &format!("{PROJECT}.telemetry")));
@@ -127,11 +111,11 @@ const PANELS: [&str; 12] = [
 #[tokio::test]
 async fn what_is_kept_says_what_the_source_says() {
     let place = place();
-    let engine = place.engine();
+    let engine = place.local_engine();
     for advance in [0, 11, 2, 2, 9, 1, 12, 11] {
         place.clock.set(place.clock.now().plus(hours(advance)));
         for (sql, days, step) in PANELS.into_iter().flat_map(|sql| [(sql, 5, "1h"), (sql, 2, "5m")]) {
-            let answer = ask(&engine, &place.query(sql, days, step)).await;
+            let answer = ask(&engine, &place.panel(sql, days, step)).await;
             let when = format!("{sql} at {}", place.clock.now());
             assert_eq!(answer.provenance.mode, Mode::Local, "{when}: {}", answer.provenance.reason);
             let expected = place.direct(&answer).await;
@@ -144,20 +128,20 @@ async fn what_is_kept_says_what_the_source_says() {
 #[tokio::test]
 async fn every_panel_of_a_slot_is_answered_by_one_job_for_each_source() {
     let place = place();
-    let engine = place.engine();
+    let engine = place.local_engine();
     for sql in PANELS {
-        ask(&engine, &place.query(sql, 5, "1h")).await;
+        ask(&engine, &place.panel(sql, 5, "1h")).await;
     }
     let before = place.source.bill();
     for sql in PANELS {
-        let answer = ask(&engine, &place.query(sql, 5, "30m")).await;
+        let answer = ask(&engine, &place.panel(sql, 5, "30m")).await;
         assert_eq!((answer.provenance.bytes_billed, answer.provenance.status), (0, Status::Hit), "{sql}");
         assert!(answer.provenance.bytes_saved > 0);
     }
     assert_eq!(place.source.bill(), before);
     place.clock.set(place.clock.now().plus(SLOT_AND_MORE));
     for sql in PANELS {
-        ask(&engine, &place.query(sql, 5, "1h")).await;
+        ask(&engine, &place.panel(sql, 5, "1h")).await;
     }
     // Enrollment, search, crashes and active clients, and the list of experiments is ten minutes old at most.
     let jobs = place.source.bill().jobs - before.jobs;
@@ -167,14 +151,14 @@ async fn every_panel_of_a_slot_is_answered_by_one_job_for_each_source() {
 #[tokio::test]
 async fn the_open_day_is_fetched_once_in_each_slot_and_served_stale_meanwhile() {
     let place = place();
-    let engine = place.engine();
-    let mut query = place.query(PANELS[0], 5, "1h");
+    let engine = place.local_engine();
+    let mut query = place.panel(PANELS[0], 5, "1h");
     query.cache.max_stale = None;
     ask(&engine, &query).await;
     for slot in 1..=3 {
         place.clock.set(place.clock.now().plus(SLOT_AND_MORE));
         let before = place.source.bill();
-        let mut query = place.query(PANELS[0], 5, "1h");
+        let mut query = place.panel(PANELS[0], 5, "1h");
         query.cache.max_stale = None;
         let answer = ask(&engine, &query).await;
         assert_eq!(answer.provenance.status, Status::Stale, "slot {slot}");
@@ -202,7 +186,7 @@ async fn what_is_kept_coarsely_gives_sums_and_refuses_the_rest() {
         }
     });
     let check = async |sql: &str, days: u64, step: &str, expected: &str| {
-        let answer = ask(&engine, &place.query(sql, days, step)).await;
+        let answer = ask(&engine, &place.panel(sql, days, step)).await;
         let provenance = &answer.provenance;
         assert_eq!(
             (provenance.mode == Mode::Local, provenance.reason),
@@ -236,9 +220,9 @@ async fn what_is_kept_coarsely_gives_sums_and_refuses_the_rest() {
 #[tokio::test]
 async fn what_cannot_be_answered_here_is_answered_as_if_nothing_were_kept() {
     let place = place();
-    let engine = place.engine();
+    let engine = place.local_engine();
     let check = async |sql: &str, reason: Option<&str>| {
-        let answer = ask(&engine, &place.query(sql, 2, "1h")).await;
+        let answer = ask(&engine, &place.panel(sql, 2, "1h")).await;
         assert_ne!(answer.provenance.mode, Mode::Local, "{sql}");
         if let Some(reason) = reason {
             assert_eq!(answer.provenance.reason, reason, "{sql}");
@@ -266,11 +250,11 @@ async fn what_cannot_be_answered_here_is_answered_as_if_nothing_were_kept() {
     )
     .await;
     // A column that the view has upstream, and the kept one does not.
-    let query = place.query("SELECT no_such_column FROM `TELEMETRY.experiment_enrollment_overall`", 1, "1h");
+    let query = place.panel("SELECT no_such_column FROM `TELEMETRY.experiment_enrollment_overall`", 1, "1h");
     let error = engine.answer(&query, Door::Export).await.unwrap_err();
     assert!(error.message().contains("no_such_column"), "{error}");
     let off = CacheMode::Off;
-    let mut query = place.query(PANELS[0], 2, "1h");
+    let mut query = place.panel(PANELS[0], 2, "1h");
     query.cache.mode = off;
     assert_eq!(ask(&engine, &query).await.provenance.mode, Mode::Off);
 }
@@ -279,14 +263,14 @@ async fn what_cannot_be_answered_here_is_answered_as_if_nothing_were_kept() {
 async fn a_source_that_fails_leaves_what_is_there() {
     let place = place();
     let engine = place.engine_with(|_| {});
-    let mut query = place.query(PANELS[0], 2, "1h");
+    let mut query = place.panel(PANELS[0], 2, "1h");
     query.cache.max_stale = None;
     let first = ask(&engine, &query).await;
     // A table of the view is gone: what is kept is served, and said to be stale.
     let live: TableId = "moz-fx-data-shared-prod.org_mozilla_fenix_derived.experiment_events_live_v1".parse().unwrap();
     place.source.create_view(live, "SELECT 1 AS partition_date").unwrap();
     place.clock.set(place.clock.now().plus(SLOT_AND_MORE));
-    let mut again = place.query(PANELS[0], 2, "1h");
+    let mut again = place.panel(PANELS[0], 2, "1h");
     again.cache.max_stale = None;
     let answer = ask(&engine, &again).await;
     assert_eq!((answer.provenance.mode, answer.provenance.status), (Mode::Local, Status::Stale));
@@ -302,7 +286,7 @@ async fn what_does_not_fit_into_memory_is_kept_coarser_or_left_out() {
     let engine = place.engine_with(|settings| settings.memory = Some(100_000));
     let mut reasons = BTreeSet::new();
     for _ in 0..12 {
-        let answer = ask(&engine, &place.query(PANELS[0], 5, "1h")).await;
+        let answer = ask(&engine, &place.panel(PANELS[0], 5, "1h")).await;
         reasons.insert(answer.provenance.reason);
         let expected = place.direct(&answer).await.concat().unwrap();
         if answer.provenance.mode == Mode::Local {
@@ -318,7 +302,7 @@ async fn what_does_not_fit_into_memory_is_kept_coarser_or_left_out() {
 #[tokio::test]
 async fn days_are_loaded_from_the_latest_on() {
     let place = place();
-    let engine = place.engine();
+    let engine = place.local_engine();
     let mut seen: Vec<(String, Extent)> = vec![];
     engine.load_locals(|loaded| seen.push((loaded.name.clone(), loaded.days.unwrap()))).await.unwrap();
     let of = |name: &str| seen.iter().filter(|(other, _)| other == name).map(|(_, days)| *days).collect::<Vec<_>>();
@@ -326,6 +310,6 @@ async fn days_are_loaded_from_the_latest_on() {
     assert!(days.len() > 1 && days.windows(2).all(|pair| pair[1].start() <= pair[0].start()), "{days:?}");
     assert_eq!(days.last().unwrap().start(), at("2024-03-04"));
     let before = place.source.bill();
-    let answer = ask(&engine, &place.query(PANELS[0], 5, "1h")).await;
+    let answer = ask(&engine, &place.panel(PANELS[0], 5, "1h")).await;
     assert_eq!((answer.provenance.status, place.source.bill()), (Status::Hit, before));
 }

@@ -34,14 +34,16 @@ fn hours(hours: u64) -> Duration {
     Duration::from_hours(hours)
 }
 
-struct Place {
-    source: Arc<Embedded>,
-    clock: Arc<ManualClock>,
+pub(in crate::engine) struct Place {
+    pub(in crate::engine) source: Arc<Embedded>,
+    pub(in crate::engine) clock: Arc<ManualClock>,
+    /// A live experiment with several branches.
+    pub(in crate::engine) slug: String,
 }
 
 /// 12 recipes, 6 days before noon of 2024-03-10; the job for 03-10 is nine hours late, that for 03-07
 /// runs again on 03-12 at 09:00.
-fn place() -> Place {
+pub(in crate::engine) fn place() -> Place {
     let now = at("2024-03-10T12:00:00Z");
     let clock = Arc::new(ManualClock::new(now));
     let mut config = SyntheticConfig { history_days: 6, live_days: 4, ..SyntheticConfig::small(now) };
@@ -54,7 +56,8 @@ fn place() -> Place {
         .with_feed(Arc::clone(&synthetic) as _);
     let source = Arc::new(source);
     synthetic.install(&source, now, &mut |_| {}).unwrap();
-    Place { source, clock }
+    let live = synthetic.recipes().iter().find(|recipe| recipe.is_live(now) && recipe.branches.len() > 1);
+    Place { source, clock, slug: live.unwrap().slug.clone() }
 }
 
 impl Place {

@@ -3,34 +3,10 @@
 use std::sync::Arc;
 
 use weir_plan::TableId;
+use weir_plan::local::experiments::{ENROLLMENT_COUNTERS, OTHER_EVENTS};
 
 use super::super::granularity::Granularity;
 use super::{Base, Dataset, DatasetKind, Datasets, Split, Term};
-
-/// Counters of enrollment rows.
-const ENROLLMENT: [&str; 10] = [
-    "enroll_count",
-    "unenroll_count",
-    "graduate_count",
-    "update_count",
-    "enroll_failed_count",
-    "unenroll_failed_count",
-    "update_failed_count",
-    "disqualification_count",
-    "exposure_count",
-    "validation_failed_count",
-];
-
-/// Counters that are told apart as other events, and their names.
-const OTHER_EVENTS: [(&str, &str); 7] = [
-    ("graduate_count", "graduated"),
-    ("enroll_failed_count", "enroll_failed"),
-    ("unenroll_failed_count", "unenroll_failed"),
-    ("update_count", "updated"),
-    ("update_failed_count", "update_failed"),
-    ("disqualification_count", "disqualification"),
-    ("validation_failed_count", "validation_failed"),
-];
 
 /// Counters of search rows.
 const SEARCH: [&str; 3] = ["search_count", "ad_clicks_count", "search_with_ads_count"];
@@ -82,7 +58,7 @@ impl Place<'_> {
         let process = [("process", "crash_process_type")];
         let active = self.view("experiment_enrollment_daily_active_population");
         vec![
-            windows(self.derived("experiment_enrollment_aggregates_live_v1"), &channel, &ENROLLMENT),
+            windows(self.derived("experiment_enrollment_aggregates_live_v1"), &channel, &ENROLLMENT_COUNTERS),
             windows(self.derived("experiment_search_aggregates_live_v1"), &[], &SEARCH),
             windows(self.view("experiment_crash_rates_live"), &process, &["crash_count"]),
             Base { time: "time".into(), grain: Granularity::Day, is_level: true, ..windows(active, &[], &["value"]) },
@@ -101,14 +77,15 @@ impl Place<'_> {
         };
         let one = |measure: &str, counters: &[&str]| vec![term(measure, counters, 1)];
         let population = vec![
-            term("enroll_count", &ENROLLMENT, 1),
-            term("unenroll_count", &ENROLLMENT, -1),
-            term("graduate_count", &ENROLLMENT, -1),
+            term("enroll_count", &ENROLLMENT_COUNTERS, 1),
+            term("unenroll_count", &ENROLLMENT_COUNTERS, -1),
+            term("graduate_count", &ENROLLMENT_COUNTERS, -1),
         ];
         let events = OTHER_EVENTS
-            .map(|(counter, event)| Term { event: Some(Arc::from(event)), ..term(counter, &ENROLLMENT, 1) })
+            .map(|(event, counter)| Term { event: Some(Arc::from(event)), ..term(counter, &ENROLLMENT_COUNTERS, 1) })
             .to_vec();
-        let enrollments = |name, title, counter| dataset(name, title, Flow, ENROLLMENTS, one(counter, &ENROLLMENT));
+        let enrollments =
+            |name, title, counter| dataset(name, title, Flow, ENROLLMENTS, one(counter, &ENROLLMENT_COUNTERS));
         let searches = |name, title, counter| dataset(name, title, Cumulative, SEARCHES, one(counter, &SEARCH));
         vec![
             enrollments("experiment_enrollment_overall", "Enrollments", "enroll_count"),

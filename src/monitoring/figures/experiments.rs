@@ -74,7 +74,7 @@ pub struct ExperimentBranch {
 impl Experiment {
     /// Midnight of its first day.
     pub fn start(&self) -> Option<Timestamp> {
-        self.start_date.map(midnight)
+        self.start_date.map(Timestamp::from)
     }
 
     /// Whether it is live, or ended within the last 14 days.
@@ -82,10 +82,6 @@ impl Experiment {
         let is_live = self.status.as_deref() == Some("Live");
         is_live || self.end_date.is_some_and(|end| end.checked_add_days(Days::new(ACTIVE_DAYS)) >= Some(now.date()))
     }
-}
-
-fn midnight(date: NaiveDate) -> Timestamp {
-    date.and_time(chrono::NaiveTime::MIN).and_utc().into()
 }
 
 fn or_default<'de, T: Default + Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use chrono::NaiveDate;
 use weir_plan::Timestamp;
-use weir_plan::extent::{DAY, HOUR};
+use weir_plan::extent::HOUR;
 
 /// Days before a partition of a live table is dropped, where nothing else is said.
 const LIVE_DAYS: u32 = 14;
@@ -136,8 +136,7 @@ impl DailyJob {
 
 /// Midnight at the beginning of `day`.
 pub(super) fn start_of(day: NaiveDate) -> Timestamp {
-    let days = day.signed_duration_since(NaiveDate::default()).num_days();
-    Timestamp::saturating(days.saturating_mul(DAY))
+    day.into()
 }
 
 #[cfg(test)]

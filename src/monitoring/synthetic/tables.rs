@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use weir_plan::TableId;
+use weir_plan::local::experiments::ENROLLMENT_COUNTERS;
 
 use super::apps::{APPS, App, CRASH, SEARCH};
 use crate::source::embedded::TableSpec;
@@ -13,20 +14,6 @@ use crate::source::{PartitionUnit, Partitioning};
 pub const PROJECT: &str = "moz-fx-data-shared-prod";
 /// Project of the list of experiments.
 pub const EXPERIMENTS_PROJECT: &str = "moz-fx-data-experiments";
-
-/// Counters of enrollment rows.
-pub(super) const COUNTER_NAMES: [&str; 10] = [
-    "enroll_count",
-    "unenroll_count",
-    "graduate_count",
-    "update_count",
-    "enroll_failed_count",
-    "unenroll_failed_count",
-    "update_failed_count",
-    "disqualification_count",
-    "exposure_count",
-    "validation_failed_count",
-];
 
 /// Counters of search rows.
 pub(super) const SEARCH_COUNTER_NAMES: [&str; 3] = ["ad_clicks_count", "search_with_ads_count", "search_count"];
@@ -82,7 +69,7 @@ impl Fact {
         };
         columns.extend([timestamp("window_start"), timestamp("window_end")]);
         match self {
-            Self::Enrollment => columns.extend(COUNTER_NAMES.map(int)),
+            Self::Enrollment => columns.extend(ENROLLMENT_COUNTERS.map(int)),
             Self::Search => columns.extend(SEARCH_COUNTER_NAMES.map(int)),
             Self::Crash => columns.extend([text("crash_process_type"), text("crash_signature"), int("crash_count")]),
         }

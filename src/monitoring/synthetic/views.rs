@@ -121,11 +121,11 @@ fn running(source: &TableId, column: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tables::COUNTER_NAMES;
     use super::*;
     use sqlparser::ast::{Query, SetExpr, Statement};
     use sqlparser::dialect::BigQueryDialect;
     use sqlparser::parser::Parser;
+    use weir_plan::local::experiments::ENROLLMENT_COUNTERS;
 
     fn parsed(sql: &str) -> Box<Query> {
         let statements = Parser::parse_sql(&BigQueryDialect {}, sql).unwrap_or_else(|error| panic!("{error}:\n{sql}"));
@@ -180,6 +180,6 @@ mod tests {
             !sql.contains("firefox_desktop_derived")
                 && sql.contains("`moz-fx-data-shared-prod.telemetry_derived.experiment_events_live_v1`")
         );
-        assert!(COUNTER_NAMES.iter().all(|counter| sql.contains(counter)));
+        assert!(ENROLLMENT_COUNTERS.iter().all(|counter| sql.contains(counter)));
     }
 }

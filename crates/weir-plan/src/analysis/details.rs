@@ -85,6 +85,19 @@ pub enum BucketStep {
     Written(Step),
 }
 
+impl BucketStep {
+    /// The length of a bucket of a source with windows of `grain`, where the caller suggests `suggested`.
+    ///
+    /// # Errors
+    /// [`reason::ODD_MACRO`] where nothing is suggested, or nothing that fits.
+    pub fn of(self, suggested: Option<Step>, grain: Duration) -> Result<Step, Reason> {
+        match self {
+            Self::Written(step) => Ok(step),
+            Self::Suggested => suggested.and_then(|step| step.at_least(grain).ok()).ok_or(reason::ODD_MACRO),
+        }
+    }
+}
+
 /// One output of a delta answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Output {

@@ -15,15 +15,6 @@ reasons! {
     /// Rows: raw rows of one source with their time.
     RAW_ROWS = "raw_rows";
 
-    /// Local: all that the text reads is kept here.
-    LOCAL = "local";
-    /// All that the text reads is kept here, but not as finely as it asks.
-    FINER_THAN_KEPT = "finer_than_kept";
-    /// All that the text reads is kept here, but could not be brought or run.
-    LOCAL_FAILED = "local_failed";
-    /// All that the text reads is kept here, but not all of it fits into memory.
-    LOCAL_MEMORY = "local_memory";
-
     /// None: no code at all.
     EMPTY = "empty";
     /// None: DML, DDL or a script's statement.
@@ -170,6 +161,14 @@ reasons! {
 
     /// A static table is joined whose state cannot be looked up.
     STATIC_JOIN = "static_join";
+    /// Local: all that the text reads is kept here.
+    LOCAL = "local";
+    /// All that the text reads is kept here, but not as finely as it asks.
+    FINER_THAN_KEPT = "finer_than_kept";
+    /// All that the text reads is kept here, but could not be brought or run.
+    LOCAL_FAILED = "local_failed";
+    /// All that the text reads is kept here, but not all of it fits into memory.
+    LOCAL_MEMORY = "local_memory";
     /// A view whose text does not read the tables that its descriptor names, or reads the time of day.
     VIEW_UNKNOWN = "view_unknown";
     /// A view that is not named exactly once in the text.

@@ -9,6 +9,20 @@ use crate::descriptor::SourceDescriptor;
 use crate::descriptor::experiments::descriptors;
 use crate::query::TableId;
 
+/// Counters of enrollment rows.
+pub const ENROLLMENT_COUNTERS: [&str; 10] = [
+    "enroll_count",
+    "unenroll_count",
+    "graduate_count",
+    "update_count",
+    "enroll_failed_count",
+    "unenroll_failed_count",
+    "update_failed_count",
+    "disqualification_count",
+    "exposure_count",
+    "validation_failed_count",
+];
+
 /// The event counters of enrollment, and how `experiment_enrollment_other_events_overall` calls them.
 pub const OTHER_EVENTS: [(&str, &str); 7] = [
     ("graduated", "graduate_count"),
@@ -71,9 +85,8 @@ impl Place<'_> {
 
     fn enrollment(&self) -> Option<LocalRelation> {
         let source = self.id("telemetry_derived", "experiment_enrollment_aggregates_live_v1");
-        let counters = FLOWS.iter().chain(&OTHER_EVENTS).map(|(_, counter)| *counter).collect::<Vec<_>>();
-        let relation =
-            self.relation("enrollment", &source, &["experiment", "branch", "normalized_channel"], &counters)?;
+        let dimensions = ["experiment", "branch", "normalized_channel"];
+        let relation = self.relation("enrollment", &source, &dimensions, &ENROLLMENT_COUNTERS)?;
         let base = relation.table();
         let flows = FLOWS.iter().map(|(view, counter)| self.view(view, flow(&base, TIME, counter)));
         let others = self.view("experiment_enrollment_other_events_overall", other_events(&base, TIME));

@@ -117,13 +117,7 @@ pub fn delta(
     };
     let (mode, assembly, extents) = match &template.cut {
         Cut::Delta(delta) => {
-            let step = match delta.step {
-                BucketStep::Written(step) => step,
-                BucketStep::Suggested => {
-                    let given = query.step.ok_or(reason::ODD_MACRO)?;
-                    given.at_least(descriptor.grain).map_err(|_| reason::ODD_MACRO)?
-                }
-            };
+            let step = delta.step.of(query.step, descriptor.grain)?;
             // Rows may lie in the future, as those of forecasts do.
             let range = step.align(range, Timestamp::MAX);
             if let Some(reason) = delta.refusal(step, range) {

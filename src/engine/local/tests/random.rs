@@ -79,17 +79,17 @@ async fn random_texts_are_answered_here_as_by_the_source() {
     let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(TEXTS);
     let seed = std::env::var("PROPTEST_RNG_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);
     let place = place();
-    let mut engine = place.engine();
+    let mut engine = place.local_engine();
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let (mut local, mut rows) = (0, 0);
     for number in 0..cases {
         if number % 10 == 9 {
             // Rows that are late show within an hour: at the same instant only what is read anew is the same.
             place.clock.set(place.clock.now().plus(hours(random.random_range(0..4))).plus(SLOT_AND_MORE));
-            engine = place.engine();
+            engine = place.local_engine();
         }
         let sql = text(&mut random, &place.slug);
-        let query = place.query(&sql, random.random_range(1..5), ["5m", "1h", "1d"].choose(&mut random).unwrap());
+        let query = place.panel(&sql, random.random_range(1..5), ["5m", "1h", "1d"].choose(&mut random).unwrap());
         let answer = match engine.answer(&query, Door::Export).await {
             Ok(answer) => answer,
             Err(error) => panic!("{error:?}\n{sql}"),

@@ -43,7 +43,7 @@ fn sums_of_live_rows_without_duplicates_are_the_daily_ones() {
     let mut seen = BTreeSet::new();
     let first: arrow::array::BooleanArray = keys.iter().map(|key| Some(seen.insert(key.as_ref().to_vec()))).collect();
     let once = arrow::compute::filter_record_batch(&live, &first).unwrap();
-    for counter in tables::COUNTER_NAMES {
+    for counter in weir_plan::local::experiments::ENROLLMENT_COUNTERS {
         assert_eq!(sum(&once, counter), sum(&daily, counter), "{counter}");
         assert!(sum(&live, counter) >= sum(&daily, counter), "{counter}");
     }
