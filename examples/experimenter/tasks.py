@@ -59,7 +59,7 @@ def fetch_health(weir: Weir, kept: Monitoring) -> None:
     """Takes over the verdicts of every rule."""
     answer = weir.get("experiments/health")
     if answer.changed:
-        kept.health = {one["slug"]: one for one in json.loads(answer.content)["experiments"]}
+        kept.health = {one["experiment"]: one for one in json.loads(answer.content)["experiments"]}
 
 
 def fetch_series(weir: Weir, kept: Monitoring) -> None:

@@ -30,6 +30,13 @@ FROM `moz-fx-data-shared-prod.telemetry.experiment_enrollment_overall`
 WHERE branch IS NOT NULL AND $__timeFilter(time) GROUP BY 1, 2 ORDER BY 1, 2
 """
 
+# Of a table that the demo does not keep in memory, so that its first answer takes a job.
+NOT_KEPT = """
+SELECT $__timeGroup(window_start, $__interval) AS time, branch AS metric, SUM(enroll_count) AS value
+FROM `moz-fx-data-shared-prod.telemetry_derived.experiment_enrollment_aggregates_v1`
+WHERE branch IS NOT NULL AND $__timeFilter(window_start) GROUP BY 1, 2 ORDER BY 1, 2
+"""
+
 check = Checks()
 
 
@@ -215,7 +222,7 @@ def not_modified(api: Api) -> None:
 @check
 def result_header(api: Api) -> None:
     """X-Weir-Result tells mode and status, and the second answer is a hit that bills nothing."""
-    sql = f"{SQL}\n-- {datetime.now(timezone.utc).isoformat()}"
+    sql = f"{NOT_KEPT}\n-- {datetime.now(timezone.utc).isoformat()}"
     first, second = provenance(api.post(JSON, sql=sql)), provenance(api.post(ARROW, sql=sql))
     equal(first["status"], "miss")
     holds(int(first["billed"]) >= 10 * 1024 * 1024, first)
