@@ -151,6 +151,7 @@ impl Modify for Completed {
 
 fn complete(path: &str, operation: &mut Operation) {
     let is_of_data = path.starts_with("/api/v1/experiments") || path.contains("/series/") || path.ends_with("datasets");
+    add_names(path, operation);
     if is_of_data && operation.request_body.is_none() {
         add_parameters(path, operation);
     }
@@ -160,13 +161,18 @@ fn complete(path: &str, operation: &mut Operation) {
     add_failures(operation);
 }
 
-fn add_parameters(path: &str, operation: &mut Operation) {
-    let parameters = operation.parameters.get_or_insert_default();
+/// The names in a path, whatever else is asked.
+fn add_names(path: &str, operation: &mut Operation) {
     for name in path.split('{').skip(1).filter_map(|rest| rest.split('}').next()) {
+        let parameters = operation.parameters.get_or_insert_default();
         if !parameters.iter().any(|known| known.name == name) {
             parameters.push(parameter(name, ParameterIn::Path, "Its name, as the lists have it", None));
         }
     }
+}
+
+fn add_parameters(path: &str, operation: &mut Operation) {
+    let parameters = operation.parameters.get_or_insert_default();
     if path.contains("/series/") {
         let granularities = ["auto", "5m", "30m", "1h", "1d"];
         let by = "`total`, `branch`, a split such as `event`, or `branch` and a split, separated by a comma";

@@ -24,13 +24,11 @@ async fn python_reads_what_is_published_from_the_demo() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "has not passed yet"]
 async fn python_reads_what_is_published_in_the_exporters_form() {
     published_and_read("compat", &["--counts-at", "00:00", "--compat"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "has not passed yet"]
 async fn the_client_example_runs_against_the_demo() {
     let demo = Running::start(weir(["demo", "--listen", "127.0.0.1:0"]));
     let url = format!("http://{}", demo.wait_for_address());

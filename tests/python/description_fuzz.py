@@ -8,6 +8,7 @@ and a shape that the description names.
 
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 CHECKS = [
@@ -33,7 +34,9 @@ def main(base: str) -> int:
         "--warnings=off",
         "--no-color",
     ]
-    return subprocess.run(command, check=False).returncode
+    # It keeps what it learns in the folder it runs in.
+    with tempfile.TemporaryDirectory() as folder:
+        return subprocess.run(command, check=False, cwd=folder).returncode
 
 
 if __name__ == "__main__":
