@@ -1,7 +1,7 @@
 //! What does a panel cost that is answered from what is kept here?
 //!
 //! The 27 panels of the enrollment board, of one experiment and of twenty, each with a text that was not
-//! asked before: against the same texts run by DataFusion on the raw rows of five minutes, and by DuckDB
+//! asked before: against the same texts run by DataFusion on the raw rows of five minutes, and by `DuckDB`
 //! over the kept rows as Parquet. Then a new slot's rows against their jobs alone, memory against Arrow
 //! bytes, and a start from disk against one from the source.
 //!
@@ -81,8 +81,9 @@ impl Place {
         experiments.truncate(20);
         let board = Path::new(env!("CARGO_MANIFEST_DIR")).join("dashboards/experiment-enrollment.json");
         let boards = Board::read(&board, std::fs::read_to_string(&board)?)?;
-        let texts = boards[0].items().iter().filter_map(|item| match item {
-            Item::Target(target) => target.model["rawSql"].as_str().map(str::to_owned),
+        let items = boards.first().ok_or("no board")?.items();
+        let texts = items.iter().filter_map(|item| match item {
+            Item::Target(target) => target.model.get("rawSql")?.as_str().map(str::to_owned),
             Item::Library { .. } => None,
         });
         let texts = texts.collect();

@@ -357,12 +357,11 @@ impl Engine {
         let contents: Vec<u64> = parts.iter().map(|part| part.piece.stored.content_id).collect();
         let asked = (&self.settings.scope, &query.scope, &query.parameters, &query.default_dataset);
         let key = Key::new(format!("local {} {asked:?} {contents:?} {executed_sql}", self.identity));
-        let stored = match self.shared.store.segment(&key) {
-            Some(stored) => stored,
-            None => {
-                let run = || self.run_locally(job.clone(), key.clone(), place, now);
-                self.shared.flights.join(key.clone(), run).await.result?
-            }
+        let stored = if let Some(stored) = self.shared.store.segment(&key) {
+            stored
+        } else {
+            let run = || self.run_locally(job.clone(), key.clone(), place, now);
+            self.shared.flights.join(key.clone(), run).await.result?
         };
         let uncached = self.uncached(query, &executed_sql, now).await;
         let plan = Plan {
@@ -427,6 +426,7 @@ impl Engine {
 }
 
 /// What went wrong over what is kept here is no error of the query, which its source may answer.
+#[expect(clippy::needless_pass_by_value, reason = "as `map_err` hands it over")]
 fn failed(error: Error) -> No {
     tracing::warn!(?error, "what is kept here cannot answer");
     No::Because(reason::LOCAL_FAILED)

@@ -310,8 +310,8 @@ impl LocalRelation {
         columns.extend(quoted(&total.measures));
         let partition = if groups.is_empty() { String::new() } else { format!("PARTITION BY {} ", groups.join(", ")) };
         columns.extend(total.column.iter().map(|column| {
-            let minus = quoted(&column.minus).into_iter().map(|name| format!(" - {name}")).collect::<String>();
-            let change = quoted(&column.plus).join(" + ") + &minus;
+            let (plus, minus) = (quoted(&column.plus).join(" + "), quoted(&column.minus).join(" - "));
+            let change = if minus.is_empty() { plus } else { format!("{plus} - {minus}") };
             format!("SUM({change}) OVER ({partition}ORDER BY {TIME}) AS `{}`", column.name)
         }));
         format!(
