@@ -4,6 +4,7 @@
 mod place;
 mod texts;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -19,6 +20,8 @@ use self::place::{Place, SLOT_AND_MORE, ask, at, hours};
 use self::texts::{Asked, Texts};
 use crate::conformance::config;
 use crate::support::emulator::{self, Emulator};
+use crate::support::process::weir;
+use crate::support::python::repository;
 
 /// Random texts in a usual run; `PROPTEST_CASES` says how many there are in a long one.
 const TEXTS: u64 = 60;
@@ -149,6 +152,36 @@ async fn a_job_that_fails_leaves_what_is_there_and_says_that_it_is_stale() {
     let answer = ask(&engine, &place.query(sql, 2, "1h")).await;
     assert!(answer.provenance.status != Status::Stale && answer.provenance.age_s < 1.0, "{:?}", answer.provenance);
     assert!(answer.batches.has_same_rows(&place.direct(&answer).await).unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_board_is_explained_without_a_job_and_shared_rows_count_once() {
+    let place = Place::new().await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("weir.toml");
+    let settings = format!(
+        "[source.main]\nkind = \"bigquery\"\nlogin = \"anonymous\"\nproject = \"moz-fx-data-shared-prod\"\n\
+         endpoint = \"{}\"\nlocal = \"mozilla\"\n",
+        place.server.rest_url()
+    );
+    std::fs::write(&file, settings).unwrap();
+    let board = repository("dashboards/experiment-enrollment.json");
+    let mut command = weir(["explain", "--json", "--config", file.to_str().unwrap(), board.to_str().unwrap()]);
+    for variable in [&*format!("experiment_id={}", place.slug), "branch_id=control", "normalized_channel=release"] {
+        command.args(["--var", variable]);
+    }
+    let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(place.server.jobs_run().len(), 0);
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let explanations = report["targets"].as_array().unwrap().iter().map(|target| &target["explanation"]);
+    assert!(explanations.clone().all(|explanation| explanation["mode"] == "local"), "{report}");
+    let jobs: BTreeMap<&str, u64> = explanations
+        .flat_map(|explanation| explanation["segments"].as_array().unwrap())
+        .map(|segment| (segment["key"].as_str().unwrap(), segment["bytes_billed"].as_u64().unwrap()))
+        .collect();
+    // Four sources, and the list of experiments.
+    assert_eq!((jobs.len(), report["bytes_billed"].as_u64()), (5, Some(jobs.values().sum())));
 }
 
 /// Random texts that bqemulator is asked too.
