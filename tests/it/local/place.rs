@@ -16,6 +16,7 @@ use weir::source::embedded::Embedded;
 use weir::source::fake::{FakeConfig, FakeServer};
 use weir::source::{Job, Source};
 use weir_plan::extent::HOUR;
+use weir_plan::local::Keep;
 use weir_plan::{Extent, Query, Timestamp};
 
 use crate::conformance::config;
@@ -77,6 +78,10 @@ impl Place {
 
     /// An app that keeps what Mozilla's boards read; settled days in a folder, where one is given.
     pub(super) fn app(&self, folder: Option<&Path>) -> App {
+        self.app_with(folder, &[])
+    }
+
+    fn app_with(&self, folder: Option<&Path>, keep: &[Keep]) -> App {
         let clock = Arc::clone(&self.clock) as Arc<dyn Clock>;
         let store = StoreSettings::of(64 << 20);
         let mut app = match folder {
@@ -86,8 +91,11 @@ impl Place {
             }
             None => App::new(store, clock, App::GRACE),
         };
-        let local = Arc::new(LocalSettings::ready_made());
-        let settings = EngineSettings { local, ..EngineSettings::default() };
+        let mut local = LocalSettings::ready_made();
+        for relation in local.relations.iter_mut().filter(|it| it.source.grain < hours(1)) {
+            relation.keep = keep.to_vec();
+        }
+        let settings = EngineSettings { local: Arc::new(local), ..EngineSettings::default() };
         app.add_source("only", Arc::clone(&self.client) as Arc<dyn Source>, settings);
         app
     }
@@ -95,6 +103,12 @@ impl Place {
     /// The engine of such an app without a folder.
     pub(super) fn engine(&self) -> Arc<Engine> {
         self.app(None).source(None).unwrap()
+    }
+
+    /// An engine that keeps a day at five minutes, two more by the hour, and the others by the day.
+    pub(super) fn coarse_engine(&self) -> Arc<Engine> {
+        let keep = |minutes, days| Keep { step: Duration::from_mins(minutes), days };
+        self.app_with(None, &[keep(5, Some(1)), keep(60, Some(3)), keep(1440, None)]).source(None).unwrap()
     }
 
     /// A query for the last days up to now, that takes nothing stale.
