@@ -1,7 +1,7 @@
 //! What is kept here says what `BigQuery` says (P11): through the client crate, before the fake server
 //! under a moving clock, and before bqemulator at one moment.
 
-mod place;
+pub(crate) mod place;
 mod texts;
 
 use std::collections::BTreeMap;
@@ -13,14 +13,14 @@ use weir::clock::Clock as _;
 use weir::engine::Status;
 use weir::source::bigquery::BigQuery;
 use weir::source::fake::JobRule;
-use weir::source::{Job, Source};
+use weir::source::{Job, Source as _};
+use weir_plan::Mode;
 use weir_plan::analysis::reason;
-use weir_plan::{Mode, TableId};
 
 use self::place::{Place, SLOT_AND_MORE, ask, at, hours};
 use self::texts::{Asked, Texts};
 use crate::conformance::config;
-use crate::support::emulator::{self, Emulator};
+use crate::support::emulator;
 use crate::support::process::weir;
 use crate::support::python::repository;
 
@@ -207,7 +207,7 @@ async fn bqemulator_says_what_is_kept_here() {
     let place = Place::new().await;
     let engine = place.engine();
     let emulator = emulator::lease().await;
-    copy(&place, &emulator).await;
+    place.copy_to(&emulator).await;
     let client = BigQuery::connect(&config(emulator.rest_url(), emulator.storage_url(), None)).await.unwrap();
     let (cases, seed) = long_run(JUDGED);
     let random = Texts::new(seed, &place.slug).take(usize::try_from(cases).unwrap());
@@ -227,35 +227,4 @@ async fn bqemulator_says_what_is_kept_here() {
     let said = format!("{} texts are refused, {judged} judged", refused.len());
     eprintln!("{said}");
     assert!(refused.len() * REFUSED <= judged, "{said}\n{}", refused.join("\n\n"));
-}
-
-/// Puts all tables and views, as they are, into the emulator; its views are of the same day for ever.
-async fn copy(place: &Place, emulator: &Emulator) {
-    let today = format!("DATE '{}'", place.clock.now().date());
-    let mut views: Vec<(TableId, String)> = vec![];
-    for id in place.tables.tables() {
-        let table = place.tables.table(&id).await.unwrap();
-        if let Some(text) = table.view_sql {
-            views.push((id, text.replace("CURRENT_DATE()", &today)));
-            continue;
-        }
-        let TableId { project, dataset, table: name } = &id;
-        let url = format!("{}/projects/{project}/datasets/{dataset}/tables/{name}", place.server.v2_url());
-        let described: Value = reqwest::get(url).await.unwrap().json().await.unwrap();
-        emulator.create_dataset(project, dataset).await;
-        let fields = described["schema"]["fields"].clone();
-        emulator.create_table(&id, fields, table.partitioning.as_ref()).await.unwrap();
-        let rows = place.tables.run(Job::new(uuid::Uuid::new_v4().to_string(), format!("SELECT * FROM `{id}`")));
-        let rows = rows.await.unwrap().batches.concat().unwrap();
-        if rows.num_rows() > 0 {
-            emulator.load(&id, &rows).await;
-        }
-    }
-    // Unions of live and daily tables first: the others read them.
-    let is_union = |text: &str| text.contains("UNION ALL");
-    views.sort_by_key(|(id, text)| (!is_union(text) || id.table.contains("other_events"), id.clone()));
-    for (id, text) in views {
-        emulator.create_dataset(&id.project, &id.dataset).await;
-        emulator.create_view(&id, &text).await;
-    }
 }
