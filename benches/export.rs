@@ -6,21 +6,15 @@
 mod support;
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use axum::Router;
-use axum::routing::get;
-use bytes::Bytes;
 use criterion::Throughput;
-use http::HeaderMap;
 use reqwest::Client;
-use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
-use tokio_util::sync::CancellationToken;
 use weir::engine::EngineSettings;
 use weir::export::{ExportSettings, router};
 
 use support::fixed::{self, Fixed};
+use support::loopback::{bare_twin, fetch, serve};
 use support::ratio::Bench;
 use support::{Outcome, say};
 
@@ -53,41 +47,7 @@ async fn addresses(client: &Client, format: &str, rows: usize) -> Outcome<(Strin
     app.add_source("fixed", Fixed::new(fixed::rows(rows)?), EngineSettings::default());
     let address = serve(router(Arc::new(app), ExportSettings::default())).await?;
     let ours = format!("{address}/api/v1/query?sql=SELECT+1&format={format}");
-
-    fetch(client, &ours).await;
-    let cached = client.get(&ours).send().await?;
-    let headers = cached.headers().clone();
-    let result = headers.get("x-weir-result").ok_or("the export API names no result")?.to_str()?;
-    if !result.contains("status=hit") {
-        return Err(format!("the second answer is no hit: {result}").into());
-    }
-    let body = cached.bytes().await?;
+    let (bare, body) = bare_twin(client, &ours).await?;
     say(&format!("export_{format}: {rows} rows, {} bytes", body.len()));
-
-    let bare = format!("{}/", serve(bare(headers, body.clone())).await?);
-    if fetch(client, &bare).await != body {
-        return Err("the bare handler gives other bytes".into());
-    }
     Ok((ours, bare))
-}
-
-/// A handler that knows nothing but its bytes and headers; hyper adds date and length itself.
-fn bare(mut headers: HeaderMap, body: Bytes) -> Router {
-    headers.remove("date");
-    headers.remove("content-length");
-    Router::new().route("/", get(move || async move { (headers.clone(), body.clone()) }))
-}
-
-/// Serves on a port of the loopback until the process ends.
-async fn serve(router: Router) -> Outcome<String> {
-    let listener = TcpListener::bind("127.0.0.1:0").await?;
-    let address = listener.local_addr()?;
-    tokio::spawn(weir::export::serve(listener, router, CancellationToken::new(), Duration::ZERO));
-    Ok(format!("http://{address}"))
-}
-
-async fn fetch(client: &Client, address: &str) -> Bytes {
-    let response = client.get(address).send().await.expect("a server of this process answers");
-    assert!(response.status().is_success(), "{}", response.status());
-    response.bytes().await.expect("the body is complete")
 }

@@ -1,8 +1,12 @@
-//! What the benches share: a criterion that can print ratios, and a source with one fixed answer.
+//! What the benches share: ways to measure that print ratios, sources with known rows, and servers on the
+//! loopback.
 
 #![allow(dead_code, reason = "each bench is a crate of its own and uses a part of this")]
 
 pub(crate) mod fixed;
+pub(crate) mod generated;
+pub(crate) mod latency;
+pub(crate) mod loopback;
 pub(crate) mod ratio;
 
 use std::error::Error;

@@ -45,7 +45,8 @@ impl Bench {
     }
 }
 
-fn time(nanoseconds: f64) -> String {
+/// A duration for people.
+pub(crate) fn time(nanoseconds: f64) -> String {
     if nanoseconds < 1e6 { format!("{:.1} µs", nanoseconds / 1e3) } else { format!("{:.2} ms", nanoseconds / 1e6) }
 }
 
