@@ -76,6 +76,10 @@ impl Default for PublishSettings {
     }
 }
 
+/// The oldest rows of open days that are published: a round that begins a slot after the last one finds
+/// rows that were fetched seconds after that one began, and brings newer ones.
+const FRESH: Duration = Duration::from_mins(4);
+
 /// Publishes the figures of a source to a destination.
 pub struct Publisher {
     figures: Arc<Figures>,
@@ -86,6 +90,7 @@ pub struct Publisher {
 impl Publisher {
     /// A publisher; nothing is written yet.
     pub fn new(figures: Arc<Figures>, bucket: Bucket, settings: PublishSettings) -> Self {
+        let figures = Arc::new(figures.no_older_than(FRESH));
         Self { figures, bucket, settings }
     }
 

@@ -397,7 +397,7 @@ impl Engine {
             let outcome = place.run(job).await?;
             let stored = Arc::new(Stored {
                 content_id: engine.shared.store.content_id(),
-                batches: outcome.batches,
+                batches: outcome.batches.detach()?,
                 fetched_at: now,
                 job_id: String::new(),
                 bytes_processed: 0,

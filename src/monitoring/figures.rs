@@ -15,10 +15,11 @@ mod zones;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
-use weir_plan::{Result, Timestamp};
+use weir_plan::{CacheControl, Result, Timestamp};
 
 pub use self::experiments::{Experiment, ExperimentBranch};
 pub(crate) use self::series::find;
@@ -167,6 +168,8 @@ pub struct Spent {
 pub struct Figures {
     engine: Arc<Engine>,
     settings: MonitoringSettings,
+    /// How the engine is asked; the plan's own rules where nobody says.
+    cache: CacheControl,
     answers: AtomicU64,
     jobs: AtomicU64,
     bytes_billed: AtomicU64,
@@ -189,7 +192,16 @@ impl Figures {
     /// Figures of the settings' tables and datasets over an engine.
     pub fn with(engine: Arc<Engine>, settings: MonitoringSettings) -> Self {
         let zero = AtomicU64::default;
-        Self { engine, settings, answers: zero(), jobs: zero(), bytes_billed: zero() }
+        let cache = CacheControl::default();
+        Self { engine, settings, cache, answers: zero(), jobs: zero(), bytes_billed: zero() }
+    }
+
+    /// The same figures, of open days that were fetched no longer than `age` before they are asked for,
+    /// and waited for where they were not; what is spent is counted from zero.
+    #[must_use]
+    pub fn no_older_than(&self, age: Duration) -> Self {
+        let cache = CacheControl { fresh_for: Some(age), max_stale: Some(Duration::ZERO), ..CacheControl::default() };
+        Self { cache, ..Self::with(Arc::clone(&self.engine), self.settings.clone()) }
     }
 
     /// The engine that is asked.

@@ -21,7 +21,8 @@ pub(crate) type Listed = BTreeMap<Arc<str>, Experiment>;
 impl Figures {
     /// Asks the engine.
     pub(super) async fn ask(&self, query: &Query) -> Result<Answer> {
-        let answer = self.engine.answer(query, Door::Export).await?;
+        let query = Query { cache: self.cache.clone(), ..query.clone() };
+        let answer = self.engine.answer(&query, Door::Export).await?;
         let provenance = &answer.provenance;
         let is_own = matches!(provenance.status, Status::Miss | Status::Partial | Status::Bypass);
         self.answers.fetch_add(1, Ordering::Relaxed);

@@ -1,12 +1,14 @@
 //! Whole rounds, over generated data.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use serde_json::Value;
 
 use super::super::{Bucket, Form, Progress, PublishSettings, Publisher};
 use super::place::{Place, Published, sums};
 use super::{at, index, text};
+use crate::clock::Clock as _;
 use crate::monitoring::figures::{By, Granularity, SeriesQuery};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -37,6 +39,19 @@ async fn a_round_writes_every_file_and_the_next_one_what_has_changed() {
         let content = published.publisher.bucket.get(&name.as_str().into()).await.unwrap().unwrap();
         assert!(super::super::index::same(&content.bytes, &entry.sha256), "{name}");
         assert_eq!(content.bytes.len() as u64, entry.bytes, "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_round_of_five_minutes_brings_new_figures_and_all_of_them() {
+    let place = Place::new();
+    let published = Published::once(&place.figures(), Form::Plain).await;
+    for round in 1..=3 {
+        place.clock.set(place.clock.now().plus(Duration::from_mins(5)));
+        let first = published.publisher.publish(&Progress::Lines).await.unwrap();
+        assert!(first.jobs > 0 && first.tally.written > 0, "round {round}: {first:?}");
+        let again = published.publisher.publish(&Progress::Lines).await.unwrap();
+        assert_eq!((again.jobs, again.tally.written), (0, 0), "round {round}: something was served stale");
     }
 }
 
