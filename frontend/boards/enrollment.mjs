@@ -110,7 +110,7 @@ export default board({
     },
     levels('Daily active population', DAILY, ACTIVE),
     levels('Cumulative population estimate', LIVE, POPULATION),
-    flows('Daily enrollments', 'experiment_enrollment_overall', { bucket: '1d' }, { bars: true }),
+    flows('Daily enrollments', 'experiment_enrollment_overall', { bucket: '1d' }, { bars: true, stack: true }),
     flows('Enrollment overall', 'experiment_enrollment_overall'),
     flows('Unenrollment overall', 'experiment_unenrollment_overall'),
     {
