@@ -106,6 +106,10 @@ export function ahead(check: Check): string {
     case 'valid': {
       const { bytes_processed, bytes_billed, cost, mode: way, reason, segments } = check.explanation;
       const missing = segments.filter(({ status }) => status === 'miss').reduce((sum, one) => sum + one.bytes_billed, 0);
+      if (way === 'local') {
+        const rows = missing > 0 ? `rows that all such queries share bill ${bytes(missing)} once` : 'its rows are here';
+        return `Valid. ${mode(way, reason)}; ${rows}`;
+      }
       const stored = missing < bytes_billed ? `; ${bytes(bytes_billed - missing)} of that is stored` : '';
       return `Valid. Reads ${bytes(bytes_processed)}, bills ${bytes(bytes_billed)} (${money(cost)})${stored}. ${mode(way, reason)}`;
     }

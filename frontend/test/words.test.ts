@@ -36,6 +36,14 @@ test('a look ahead says what is stored already', () => {
   expect(ahead({ state: 'valid', validation: {} as never, explanation })).toBe(
     'Valid. Reads 1.0 KiB, bills 30.0 MiB (0.00018 USD); 20.0 MiB of that is stored. delta: settled days are never billed again'
   );
+  const local = { ...explanation, mode: 'local', reason: 'local' };
+  expect(ahead({ state: 'valid', validation: {} as never, explanation: local })).toBe(
+    'Valid. local: no job of its own; rows that all such queries share bill 10.0 MiB once'
+  );
+  const here = { ...local, segments: segments.slice(0, 1) };
+  expect(ahead({ state: 'valid', validation: {} as never, explanation: here })).toBe(
+    'Valid. local: no job of its own; its rows are here'
+  );
   expect(ahead({ state: 'invalid', message: 'Unrecognized name: x', position: { line: 2, column: 8 } })).toBe(
     'Line 2, column 8: Unrecognized name: x'
   );

@@ -133,6 +133,22 @@ impl Engine {
         self.shared.flights.join_all(&keys, start).await
     }
 
+    /// The one job for neighbouring segments, without the tables that have no rows as of a moment.
+    pub(super) async fn job_for(
+        &self,
+        query: &Query,
+        assembly: &Assembly,
+        segments: &[&Segment],
+        now: Timestamp,
+    ) -> Result<(Segment, Timestamp)> {
+        let (empty, since) = match segments.iter().filter_map(|segment| segment.extent).reduce(hull) {
+            Some(extent) => self.quiet(query, assembly, extent, now).await,
+            None => (BTreeSet::new(), now),
+        };
+        let assembly = Assembly { empty, ..assembly.clone() };
+        Ok((joined(&assembly, segments)?, since))
+    }
+
     /// Runs one job for neighbouring segments and keeps each by itself.
     pub(super) fn fetch_parts(
         self: Arc<Self>,
@@ -147,12 +163,7 @@ impl Engine {
                 return Ok(stored);
             }
             let all: Vec<&Segment> = segments.iter().collect();
-            let (empty, since) = match segments.iter().filter_map(|segment| segment.extent).reduce(hull) {
-                Some(extent) => self.quiet(&query, &assembly, extent, now).await,
-                None => (BTreeSet::new(), now),
-            };
-            let assembly = Assembly { empty, ..assembly };
-            let job = joined(&assembly, &all)?;
+            let (job, since) = self.job_for(&query, &assembly, &all, now).await?;
             let stored = match self.run(&query, &job, errand, now, query.cache.skip_read).await {
                 Ok(stored) => Stored { fetched_at: stored.fetched_at.min(since), ..stored },
                 Err(error) => {

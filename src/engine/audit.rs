@@ -40,16 +40,25 @@ impl Engine {
         if !plan.segments.iter().zip(pieces).any(has_kept) {
             return;
         }
-        let draw = draw(plan, now);
-        if !share.takes(&draw) || self.shared.store.note::<()>(&draw).is_some() {
-            return;
-        }
-        self.shared.store.keep_note(draw, Arc::new(()), 0, now, REMEMBERED);
         let parts = plan.segments.iter().cloned().zip(pieces.iter().map(|piece| Arc::clone(&piece.stored))).collect();
         let answered = Answered { query: query.clone(), assembly: assembly.clone(), parts };
         let engine = Arc::clone(self);
+        self.audit_if_drawn(draw(plan, now), now, async move { engine.compare(&answered).await });
+    }
+
+    /// Runs an audit in the background if it is drawn, once for a `draw`.
+    pub(super) fn audit_if_drawn(
+        &self,
+        draw: Key,
+        now: Timestamp,
+        audit: impl Future<Output = Result<()>> + Send + 'static,
+    ) {
+        if !self.settings.budget.audit_share.takes(&draw) || self.shared.store.note::<()>(&draw).is_some() {
+            return;
+        }
+        self.shared.store.keep_note(draw, Arc::new(()), 0, now, REMEMBERED);
         tokio::spawn(async move {
-            match engine.compare(&answered).await {
+            match audit.await {
                 Ok(()) => {}
                 Err(error) if OverBudget::is_cause_of(&error) => tracing::debug!(?error, "an audit is not run"),
                 Err(error) => tracing::warn!(?error, "an audit failed"),
@@ -77,23 +86,31 @@ impl Engine {
         for ((segment, stored), audited) in parts.iter().zip(audited) {
             let is_comparable = is_final(segment) && unchanged.contains(&segment.key);
             if is_comparable && !stored.batches.has_same_rows(&audited)? {
-                self.shared.metrics.drift.with_label_values(&[self.name()]).inc();
-                tracing::error!(
-                    source = self.name(),
-                    range = segment.extent.map(tracing::field::display),
-                    stored_job = stored.job_id,
-                    audit_job = again.job_id,
-                    stored_rows = stored.batches.num_rows(),
-                    audit_rows = audited.num_rows(),
-                    "a kept segment differs from what the source answers; purge the source",
-                );
+                let rows = [stored.batches.num_rows(), audited.num_rows()];
+                self.drifted(segment.extent, &stored.job_id, &again.job_id, rows);
             }
         }
         Ok(())
     }
+
+    /// Counts and reports rows that differ: those that are kept, by their jobs, and the audit's.
+    pub(super) fn drifted(&self, range: Option<Extent>, stored_job: &str, audit_job: &str, rows: [usize; 2]) {
+        self.shared.metrics.drift.with_label_values(&[self.name()]).inc();
+        let range = range.map(tracing::field::display);
+        let [stored_rows, audit_rows] = rows;
+        tracing::error!(
+            source = self.name(),
+            range,
+            stored_job,
+            audit_job,
+            stored_rows,
+            audit_rows,
+            "what is kept differs from what the source answers; purge the source",
+        );
+    }
 }
 
-fn is_final(segment: &Segment) -> bool {
+pub(super) fn is_final(segment: &Segment) -> bool {
     segment.settling.is_some_and(|settling| settling.state == State::Final)
 }
 
@@ -106,4 +123,4 @@ fn draw(plan: &Plan, now: Timestamp) -> Key {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -4,11 +4,10 @@ use std::sync::Arc;
 
 use futures::future::try_join_all;
 use serde::Serialize;
-use weir_plan::plan::delta::joined;
 use weir_plan::{Cost, Error, Extent, Mode, Plan, Query, Result, Segment, Timestamp};
 
 use super::parts::Asking;
-use super::{Engine, Status, text};
+use super::{Engine, Piece, Status, text};
 
 /// How a query would be answered. Bytes and cost are those of its jobs, whether or not an answer is
 /// stored; each piece's `status` says whether its job would run.
@@ -41,6 +40,8 @@ pub struct SegmentExplanation {
     pub fresh_for_s: f64,
     /// Where it would come from now.
     pub status: Status,
+    /// Whether it would be made of finer segments that are stored, in place of a job.
+    pub derived: bool,
     /// Bytes its job would read, by dry run.
     pub bytes_processed: u64,
     /// Bytes its job would bill, as far as a dry run tells.
@@ -49,6 +50,13 @@ pub struct SegmentExplanation {
     pub cost: Cost,
     /// Tables and views its job would read.
     pub referenced_tables: Vec<String>,
+}
+
+/// Where a piece would come from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Found {
+    status: Status,
+    derived: bool,
 }
 
 /// A query that can be planned, and what the source says of it.
@@ -76,46 +84,80 @@ impl Engine {
     pub async fn try_out(self: &Arc<Self>, query: &Query) -> Result<Checked> {
         let query = &*self.typed(query).await;
         let now = self.shared.clock.now();
-        let plan = self.plan(query, Asking::Nothing, now).await?;
-        Ok(Checked { sql: text(&plan)?, outcome: self.explain_plan(query, &plan, now).await })
+        let why_not = match self.try_out_locally(query, now).await {
+            Ok(checked) => return Ok(checked),
+            Err(reason) => reason,
+        };
+        let mut plan = self.plan(query, Asking::Nothing, now).await?;
+        plan.reason = why_not.unwrap_or(plan.reason);
+        let segments = self.explain_segments(query, &plan, now).await;
+        let outcome = segments.map(|segments| self.explanation(plan.mode, plan.reason, segments));
+        Ok(Checked { sql: text(&plan)?, outcome })
     }
 
-    async fn explain_plan(&self, query: &Query, plan: &Plan, now: Timestamp) -> Result<Explanation> {
-        let jobs = self.jobs_of(plan, now)?;
-        let segments = jobs.iter().map(|(segment, status)| self.explain_segment(query, segment, *status, now));
-        let segments = try_join_all(segments).await?;
+    /// What pieces make together.
+    pub(super) fn explanation(
+        &self,
+        mode: Mode,
+        reason: &'static str,
+        segments: Vec<SegmentExplanation>,
+    ) -> Explanation {
         let bytes_billed = segments.iter().map(|segment| segment.bytes_billed).sum();
-        Ok(Explanation {
-            mode: plan.mode,
-            reason: plan.reason,
+        Explanation {
+            mode,
+            reason,
             bytes_processed: segments.iter().map(|segment| segment.bytes_processed).sum(),
             bytes_billed,
             cost: self.settings.price.of(bytes_billed),
             segments,
-        })
+        }
     }
 
-    /// The pieces with where they would come from; neighbours that come from the same place are one.
-    fn jobs_of(&self, plan: &Plan, now: Timestamp) -> Result<Vec<(Segment, Status)>> {
-        let status = |segment: &Segment| self.found(segment, now).map_or(Status::Miss, |(_, status)| status);
-        let Some(assembly) = &plan.assembly else {
-            return Ok(plan.segments.iter().map(|segment| (segment.clone(), status(segment))).collect());
+    /// The pieces of a plan; neighbours that come from the same place are one.
+    pub(super) async fn explain_segments(
+        self: &Arc<Self>,
+        query: &Query,
+        plan: &Plan,
+        now: Timestamp,
+    ) -> Result<Vec<SegmentExplanation>> {
+        let found = self.whence(query, plan, now).await;
+        let pieces: Vec<(&Segment, Found)> = plan.segments.iter().zip(found).collect();
+        let mut jobs = vec![];
+        for run in pieces.chunk_by(|(_, one), (_, other)| plan.assembly.is_some() && one == other) {
+            let [(first, found), ..] = run else { continue };
+            let job = match &plan.assembly {
+                Some(assembly) => {
+                    let parts: Vec<&Segment> = run.iter().map(|(segment, _)| *segment).collect();
+                    self.job_for(query, assembly, &parts, now).await?.0
+                }
+                None => Segment::clone(first),
+            };
+            jobs.push((job, *found));
+        }
+        try_join_all(jobs.iter().map(|(segment, found)| self.explain_segment(query, segment, *found, now))).await
+    }
+
+    /// Where each piece of a plan would come from: as for an answer, also from the folder and from finer
+    /// segments.
+    async fn whence(self: &Arc<Self>, query: &Query, plan: &Plan, now: Timestamp) -> Vec<Found> {
+        self.recall(query, &plan.segments, now).await;
+        let found = |segment: &Segment| self.found(segment, now).map(|(stored, status)| Piece::of(stored, status));
+        let mut pieces: Vec<Option<Piece>> = plan.segments.iter().map(found).collect();
+        if let Some(assembly) = &plan.assembly {
+            self.derive(query, plan, assembly, &mut pieces, now).await;
+        }
+        let found = |piece: Option<Piece>| match piece {
+            Some(piece) => Found { status: piece.status, derived: piece.derived },
+            None => Found { status: Status::Miss, derived: false },
         };
-        let segments: Vec<(&Segment, Status)> =
-            plan.segments.iter().map(|segment| (segment, status(segment))).collect();
-        let runs = segments.chunk_by(|(_, one), (_, other)| one == other).map(|run| {
-            let parts: Vec<&Segment> = run.iter().map(|(segment, _)| *segment).collect();
-            let status = run.first().map_or(Status::Miss, |(_, status)| *status);
-            Ok((joined(assembly, &parts)?, status))
-        });
-        runs.collect()
+        pieces.into_iter().map(found).collect()
     }
 
     async fn explain_segment(
         &self,
         query: &Query,
         segment: &Segment,
-        status: Status,
+        found: Found,
         now: Timestamp,
     ) -> Result<SegmentExplanation> {
         let estimate = self.source.dry_run(&self.job(query, segment, now, false)).await?;
@@ -126,7 +168,8 @@ impl Engine {
             range: segment.extent,
             key: segment.key.short_hex(),
             fresh_for_s: segment.freshness.fresh_for.as_secs_f64(),
-            status,
+            status: found.status,
+            derived: found.derived,
             bytes_processed: estimate.bytes_processed,
             bytes_billed,
             cost: self.settings.price.of(bytes_billed),

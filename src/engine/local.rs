@@ -2,38 +2,40 @@
 //! it reads, without a job of its own. What cannot be answered so is answered as if nothing were kept,
 //! with the reason.
 
+mod audit;
+mod explain;
+mod fine;
 mod relation;
+mod rows;
 #[cfg(test)]
 mod tests;
 mod totals;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::try_join_all;
 use parking_lot::Mutex;
 use tokio::sync::OnceCell;
-use weir_plan::analysis::{self, Measure, Reason, Role, reason};
+use weir_plan::analysis::{self, Reason, reason};
 use weir_plan::descriptor::experiments::{EXPERIMENTS_PROJECT, PROJECT};
 use weir_plan::extent::DAY;
+use weir_plan::local::LocalRelation;
 use weir_plan::local::experiments::relations;
-use weir_plan::local::{Columns, LocalRelation, TIME, adds_up};
 use weir_plan::plan::Template;
 use weir_plan::{
-    Analysis, CacheMode, Catalog, Descriptors, Dialect, Error, Extent, Key, Kind, Mode, Plan, Query, Result, Step,
+    Analysis, CacheMode, Catalog, Descriptors, Dialect, Error, Extent, Key, Kind, Mode, Plan, Query, Result, Scope,
     TableId, Timestamp, analyse, macros,
 };
 
 pub use self::relation::Loaded;
-use self::relation::{Part, Relation, micros, midnight_after};
+use self::relation::{Part, Relation};
 use super::columns::FAILURE_LIFETIME;
 use super::memo::Memo;
 use super::parts::Asking;
 use super::{Answer, Engine, Piece, Provenance};
 use crate::cache::Stored;
-use crate::ledger::Errand;
-use crate::source::embedded::{Embedded, Reads, TableSpec};
+use crate::source::embedded::{Embedded, Reads};
 use crate::source::{Job, Source as _};
 
 /// What is kept here.
@@ -88,15 +90,12 @@ const ANSWER_LIFE: Duration = Duration::from_mins(15);
 /// How long it is remembered what a text reads: a text's range moves on with the slot.
 const READS: Duration = SLOT;
 
-/// Days of a plan in parts.
-const MOST_DAYS: i64 = 700;
-
 /// What is kept here, and the place where it is.
 pub(super) struct Locals {
     settings: Arc<LocalSettings>,
     place: Option<Embedded>,
-    relations: Memo<usize, std::result::Result<Arc<Relation>, ()>>,
-    templates: Vec<(String, std::result::Result<Arc<Template>, Reason>)>,
+    relations: Memo<usize, Result<Arc<Relation>, ()>>,
+    templates: Vec<(String, Result<Arc<Template>, Reason>)>,
     /// What analysis is told of all views.
     views: Descriptors,
     /// What texts read.
@@ -114,6 +113,15 @@ struct Need {
     days: Extent,
     /// The views of running totals that it reads, with the days of their rows.
     totals: Vec<(TableId, Extent)>,
+}
+
+/// How a text is answered from what is kept here.
+struct Located {
+    analysis: Analysis,
+    /// The text to run.
+    job: Job,
+    reads: Reads,
+    needs: Vec<Need>,
 }
 
 /// Why a text is not answered here: its reason, or nothing where it is no affair of ours.
@@ -146,7 +154,7 @@ impl Locals {
     }
 
     /// The template of a relation's own query.
-    pub(super) fn template(&self, sql: &str) -> Option<&std::result::Result<Arc<Template>, Reason>> {
+    pub(super) fn template(&self, sql: &str) -> Option<&Result<Arc<Template>, Reason>> {
         self.templates.iter().find(|(base, _)| base == sql).map(|(_, template)| template)
     }
 
@@ -163,123 +171,92 @@ impl Locals {
 
 impl Engine {
     /// The answer to a query from what is kept here; else why there is none, where that is worth saying.
-    pub(super) async fn local(
-        self: &Arc<Self>,
-        query: &Query,
-        now: Timestamp,
-    ) -> std::result::Result<Answer, Option<Reason>> {
+    pub(super) async fn local(self: &Arc<Self>, query: &Query, now: Timestamp) -> Result<Answer, Option<Reason>> {
+        let place = self.keeps(query, now)?;
+        let answer = Box::pin(self.locally(query, place, now)).await;
+        answer.map_err(|no| self.refused(query, &no, now))
+    }
+
+    /// The place where a query may be answered; else why not, where that is known already.
+    fn keeps(&self, query: &Query, now: Timestamp) -> Result<&Embedded, Option<Reason>> {
         let Some(place) = &self.locals.place else { return Err(None) };
+        // Rows are held for all who may ask this source as itself.
         let is_ours = query.cache.mode == CacheMode::Auto
             && query.target.dialect == Dialect::Official
+            && query.scope == Scope::default()
             && self.locals.template(&query.sql).is_none()
             && self.locals.may_read(&query.sql);
         if !is_ours {
             return Err(None);
         }
         let known = self.locals.refused.slot(&query.sql, now);
-        if let Some(reason) = known.get() {
-            return Err(Some(*reason).filter(|reason| !reason.is_empty()));
-        }
-        match Box::pin(self.locally(query, place, now)).await {
-            Ok(answer) => Ok(answer),
-            Err(no) => {
-                let reason = match no {
-                    No::NotOurs => "",
-                    No::Because(reason) => reason,
-                };
-                if reason != reason::FINER_THAN_KEPT {
-                    let _ = known.set(reason);
-                    self.locals.refused.forget(&query.sql, now.plus(FAILURE_LIFETIME));
-                }
-                Err(Some(reason).filter(|reason| !reason.is_empty()))
-            }
-        }
+        known.get().map_or(Ok(place), |reason| Err(Some(*reason).filter(|reason| !reason.is_empty())))
     }
 
-    async fn locally(
+    /// Remembers that a query is not answered here, and says why, where that is worth saying.
+    fn refused(&self, query: &Query, no: &No, now: Timestamp) -> Option<Reason> {
+        let reason = match no {
+            No::NotOurs => "",
+            No::Because(reason) => reason,
+        };
+        if reason != reason::FINER_THAN_KEPT {
+            let _ = self.locals.refused.slot(&query.sql, now).set(reason);
+            self.locals.refused.forget(&query.sql, now.plus(FAILURE_LIFETIME));
+        }
+        Some(reason).filter(|reason| !reason.is_empty())
+    }
+
+    async fn locally(self: &Arc<Self>, query: &Query, place: &Embedded, now: Timestamp) -> Result<Answer, No> {
+        let located = self.located(query, place, Asking::Jobs, now).await?;
+        let parts = self.loaded(&located, query, place, now).await?;
+        let answer = self.answered(query, &located, &parts, place, now).await.map_err(failed)?;
+        // Another caller may have made room meanwhile.
+        located.is_fine_enough(query, now)?;
+        self.audit_locally(query, &parts, now);
+        Ok(answer)
+    }
+
+    /// What a text reads of what is kept here.
+    async fn located(
         self: &Arc<Self>,
         query: &Query,
         place: &Embedded,
+        asking: Asking,
         now: Timestamp,
-    ) -> std::result::Result<Answer, No> {
-        let failed = |error: Error| {
-            tracing::warn!(?error, "what is kept here cannot answer");
-            No::Because(reason::LOCAL_FAILED)
-        };
+    ) -> Result<Located, No> {
         let relations = self.relations(query, place, now).await;
         let analysis = self.analysed_locally(query);
         let sql = self.expanded(query, &analysis, now).map_err(|_| No::NotOurs)?;
         let job = self.job_of(query, format!("weir_local_{}", uuid::Uuid::new_v4().simple()), sql);
         let reads = self.reads(&job, place, &relations, now).await?;
-        let needs = self.needs(&reads, &relations, query, now).await.map_err(failed)?;
-        let asked = Asked { query, analysis: &analysis, sql: &job.sql, reads: &reads };
-        granularity(&asked, &needs, now)?;
-        let mut parts = self.load_all(&needs, query, place, now).await.map_err(failed)?;
-        if self.make_room(&needs, query, place, now).await.map_err(failed)? {
-            granularity(&asked, &needs, now)?;
-            parts = self.load_all(&needs, query, place, now).await.map_err(failed)?;
+        let needs = self.needs(&reads, &relations, query, asking, now).await.map_err(failed)?;
+        let located = Located { analysis, job, reads, needs };
+        located.is_fine_enough(query, now)?;
+        Ok(located)
+    }
+
+    /// Brings all that a text reads to its place.
+    async fn loaded(
+        self: &Arc<Self>,
+        located: &Located,
+        query: &Query,
+        place: &Embedded,
+        now: Timestamp,
+    ) -> Result<Vec<Part>, No> {
+        let needs = &located.needs;
+        let mut parts = self.load_all(needs, query, place, now).await.map_err(failed)?;
+        if self.make_room(needs, query, place, now).await.map_err(failed)? {
+            located.is_fine_enough(query, now)?;
+            parts = self.load_all(needs, query, place, now).await.map_err(failed)?;
         }
-        parts.extend(self.companions(&reads, query, place, now).await.map_err(failed)?);
-        for need in &needs {
+        parts.extend(self.companions(&located.reads, query, place, now).await.map_err(failed)?);
+        for need in needs {
             let first = need.days.start();
             for (table, days) in &need.totals {
                 need.relation.total(table, first, *days, place).map_err(failed)?;
             }
         }
-        self.answered(query, job, &parts, place, now).await.map_err(failed)
-    }
-
-    /// The relations whose columns are known, each found out once.
-    async fn relations(self: &Arc<Self>, query: &Query, place: &Embedded, now: Timestamp) -> Vec<Arc<Relation>> {
-        let mut relations = vec![];
-        for (number, declared) in self.locals.settings.relations.iter().enumerate() {
-            let slot = self.locals.relations.slot(&number, now);
-            let found = slot.get_or_init(|| async {
-                let made = self.relation(declared, query, place, now).await;
-                made.map(Arc::new).map_err(|error| {
-                    tracing::warn!(relation = declared.name, ?error, "a local relation cannot be read");
-                    self.locals.relations.forget(&number, now.plus(FAILURE_LIFETIME));
-                })
-            });
-            relations.extend(found.await.as_ref().ok().cloned());
-        }
-        self.locals
-            .companions
-            .get_or_init(|| async {
-                for id in &self.locals.settings.companions {
-                    let made = self.table(id).await.and_then(|table| {
-                        let schema = Arc::clone(&table.schema);
-                        place.create_table(TableSpec { id: id.clone(), schema, partitioning: None })
-                    });
-                    if let Err(error) = made {
-                        tracing::warn!(table = %id, ?error, "a table cannot be kept here");
-                    }
-                }
-            })
-            .await;
-        relations
-    }
-
-    async fn relation(
-        &self,
-        declared: &LocalRelation,
-        query: &Query,
-        place: &Embedded,
-        now: Timestamp,
-    ) -> Result<Relation> {
-        let template = match self.locals.template(&declared.base().sql) {
-            Some(Ok(template)) => Arc::clone(template),
-            Some(Err(reason)) => return Err(Error::invalid(format!("it cannot be read in parts: {reason}"))),
-            None => return Err(Error::internal("a relation without a template")),
-        };
-        let today = now.floor(DAY);
-        let day = Extent::new(today, Timestamp::saturating(today.micros() + DAY))?;
-        let step = declared.tiers(day, now).first().map_or(Step::Micros(DAY), |tier| tier.step);
-        let sql = template.text(day, step, now, &BTreeSet::new()).map_err(Error::internal)?;
-        let schema = self.try_text(query, "schema", sql).await?.schema;
-        let (settled_by, _) = template.descriptor().settled_by();
-        let location = self.table(settled_by).await.ok().and_then(|table| table.location.clone());
-        Relation::new(declared.clone(), template, schema, location, place)
+        Ok(parts)
     }
 
     /// What analysis says of a text whose views are sources of their own.
@@ -313,7 +290,7 @@ impl Engine {
         place: &Embedded,
         relations: &[Arc<Relation>],
         now: Timestamp,
-    ) -> std::result::Result<Reads, No> {
+    ) -> Result<Reads, No> {
         let no = |error: Error| {
             tracing::debug!(?error, "a text is not answered from what is kept here");
             // An unknown name is of a table that is not kept; anything else would be the engine's limits.
@@ -324,7 +301,7 @@ impl Engine {
         }
         // A day more than today, since some sources tell a day at its end.
         let last = Timestamp::saturating(now.ceil(DAY).micros() + DAY);
-        let all = Extent::new(earliest(relations, now), last).map_err(no)?;
+        let all = Extent::new(rows::earliest(relations, now), last).map_err(no)?;
         let asked = format!("{all} {:?} {}", (&job.parameters, &job.default_dataset), job.sql);
         let known = self.locals.reads.slot(&asked, now);
         known.get_or_try_init(|| place.reads(job, all)).await.cloned().map_err(no)
@@ -335,6 +312,7 @@ impl Engine {
         reads: &Reads,
         relations: &[Arc<Relation>],
         query: &Query,
+        asking: Asking,
         now: Timestamp,
     ) -> Result<Vec<Need>> {
         let mut needs = vec![];
@@ -346,10 +324,15 @@ impl Engine {
             if own.is_none() && totals.is_empty() {
                 continue;
             }
-            let first = self.first_day(relation, query, now).await?;
+            let ranges = || own.iter().chain(totals.iter().map(|(_, days)| days)).copied();
+            let first = match asking {
+                Asking::Nothing => rows::since(&relation.declared).or(ranges().map(Extent::start).min()),
+                Asking::Jobs | Asking::Anew => Some(self.first_day(relation, query, now).await?),
+            };
+            let first = first.unwrap_or(now);
             let end = relation.end(now);
             let clip = |days: Extent| Extent::new(days.start().max(first), days.end().min(end).max(first));
-            let ends = own.iter().chain(totals.iter().map(|(_, days)| days)).map(|days| days.end()).max();
+            let ends = ranges().map(Extent::end).max();
             let starts = if totals.is_empty() { own.map_or(first, Extent::start) } else { first };
             let days = clip(Extent::new(starts.min(end), ends.unwrap_or(end).max(starts.min(end)))?)?;
             for (_, days) in &mut totals {
@@ -360,100 +343,25 @@ impl Engine {
         Ok(needs)
     }
 
-    /// The first day of a relation: as declared, or of the first partition of its source.
-    async fn first_day(self: &Arc<Self>, relation: &Relation, query: &Query, now: Timestamp) -> Result<Timestamp> {
-        if let Some(since) = since(&relation.declared) {
-            return Ok(since);
-        }
-        let (table, _) = relation.template.descriptor().settled_by();
-        let first = self.first_partition(query, table, relation.location.as_deref(), now).await?;
-        first.ok_or_else(|| relation::no_days(&relation.declared))
-    }
-
-    async fn load_all(
-        self: &Arc<Self>,
-        needs: &[Need],
-        query: &Query,
-        place: &Embedded,
-        now: Timestamp,
-    ) -> Result<Vec<Part>> {
-        let loads = needs.iter().map(|need| self.load(need, query, place, now));
-        Ok(try_join_all(loads).await?.into_iter().flatten().collect())
-    }
-
-    /// Sees to it that what is held fits into memory; says whether anything had to go.
-    async fn make_room(
-        self: &Arc<Self>,
-        needs: &[Need],
-        query: &Query,
-        place: &Embedded,
-        now: Timestamp,
-    ) -> Result<bool> {
-        let Some(memory) = self.locals.settings.memory else { return Ok(false) };
-        let mut has_shed = false;
-        for Need { relation, .. } in needs {
-            let left_out = relation.left_out_before();
-            while let Some(days) = relation.shed(memory, place, &self.shared.store)? {
-                let again = Need { relation: Arc::clone(relation), days, totals: vec![] };
-                self.load(&again, query, place, now).await?;
-                has_shed = true;
-            }
-            has_shed |= left_out != relation.left_out_before();
-        }
-        Ok(has_shed)
-    }
-
-    /// Brings the days that are needed and are not there, or are no longer fresh.
-    async fn load(self: &Arc<Self>, need: &Need, query: &Query, place: &Embedded, now: Timestamp) -> Result<Vec<Part>> {
-        let Need { relation, days, .. } = need;
-        if days.is_empty() {
-            return Ok(vec![]);
-        }
-        let is_plain = !query.cache.skip_read && query.cache.fresh_for.is_none();
-        let purges = [self.shared.store.generation(&self.identity), self.purges_of_days()];
-        if is_plain && let Some(parts) = relation.fresh(*days, purges, now) {
-            return Ok(parts);
-        }
-        let mut parts = vec![];
-        let mut listed = now;
-        for (range, step) in chunks(relation, *days, now) {
-            let base = base_query(relation, query, range, step);
-            let plan = self
-                .in_parts(&base, Asking::Jobs, now)
-                .await
-                .map_err(|reason| Error::internal(format!("local relation {}: {reason}", relation.declared.name)))?;
-            let Some(assembly) = &plan.assembly else { return Err(Error::internal("a relation that is whole")) };
-            listed = listed.min(assembly.listed);
-            let pieces = self.parts_of(&base, &plan, assembly, now).await?;
-            parts.extend(plan.segments.iter().cloned().zip(pieces).map(|(segment, piece)| Part {
-                segment,
-                piece,
-                step,
-            }));
-        }
-        let bytes = parts.iter().map(|part| part.piece.stored.batches.memory_size()).sum();
-        super::aside(bytes, || relation.take(*days, &parts, purges, [listed, now], place, &self.shared.store))?;
-        Ok(parts)
-    }
-
     /// Runs a text over what is there.
     async fn answered(
         self: &Arc<Self>,
         query: &Query,
-        job: Job,
+        located: &Located,
         parts: &[Part],
         place: &Embedded,
         now: Timestamp,
     ) -> Result<Answer> {
+        let job = &located.job;
         let executed_sql: Arc<str> = job.sql.as_str().into();
         let contents: Vec<u64> = parts.iter().map(|part| part.piece.stored.content_id).collect();
         let asked = (&self.settings.scope, &query.scope, &query.parameters, &query.default_dataset);
         let key = Key::new(format!("local {} {asked:?} {contents:?} {executed_sql}", self.identity));
-        let stored = match self.shared.store.segment(&key) {
-            Some(stored) => stored,
-            None => {
-                self.shared.flights.join(key.clone(), || self.run_locally(job, key.clone(), place, now)).await.result?
-            }
+        let stored = if let Some(stored) = self.shared.store.segment(&key) {
+            stored
+        } else {
+            let run = || self.run_locally(job.clone(), key.clone(), place, now);
+            self.shared.flights.join(key.clone(), run).await.result?
         };
         let uncached = self.uncached(query, &executed_sql, now).await;
         let plan = Plan {
@@ -515,217 +423,11 @@ impl Engine {
         self.shared.store.keep_note(key, Arc::new(bytes), size_of::<u64>(), now, Duration::from_hours(24));
         bytes
     }
-
-    /// The companions that a text reads, each looked at when it is no longer fresh.
-    async fn companions(
-        self: &Arc<Self>,
-        reads: &Reads,
-        query: &Query,
-        place: &Embedded,
-        now: Timestamp,
-    ) -> Result<Vec<Part>> {
-        let mut parts = vec![];
-        for id in self.locals.settings.companions.iter().filter(|id| reads.relations.contains(id)) {
-            let mut whole = Query::new(format!("SELECT * FROM `{id}`"));
-            whole.scope = query.scope.clone();
-            whole.labels.clone_from(&query.labels);
-            whole.principal.clone_from(&query.principal);
-            whole.cache.fresh_for = Some(COMPANION);
-            whole.cache.max_stale = query.cache.max_stale;
-            let mut plan = self.whole_plan(&whole, now)?;
-            let segment = plan.segments.pop().ok_or_else(|| Error::internal("a plan without segments"))?;
-            let piece = self.piece(&whole, Mode::Whole, &segment, Errand::Answer, now).await?;
-            let content = piece.stored.content_id;
-            if self.locals.companion_contents.lock().insert(id.clone(), content) != Some(content) {
-                place.replace(id, &piece.stored.batches.concat()?)?;
-            }
-            parts.push(Part { segment, piece, step: Step::Micros(DAY) });
-        }
-        Ok(parts)
-    }
-
-    /// Brings all days of all relations, the latest first; `progress` is told of each step.
-    ///
-    /// # Errors
-    /// Those of the relations' jobs.
-    pub async fn load_locals(self: &Arc<Self>, mut progress: impl FnMut(&Loaded)) -> Result<()> {
-        let Some(place) = &self.locals.place else { return Ok(()) };
-        let now = self.shared.clock.now();
-        let query = Query::new("");
-        for relation in self.relations(&query, place, now).await {
-            let first = self.first_day(&relation, &query, now).await?;
-            let end = relation.end(now);
-            let mut ends = vec![];
-            let recent = Timestamp::saturating(now.floor(DAY).micros() - 2 * DAY);
-            let tiers = relation.tiers(Extent::new(first.min(end), end)?, now);
-            ends.extend(tiers.iter().map(|tier| tier.days.start()));
-            ends.push(recent.max(first));
-            ends.sort();
-            ends.dedup();
-            for start in ends.into_iter().rev() {
-                let need = Need { relation: Arc::clone(&relation), days: Extent::new(start, end)?, totals: vec![] };
-                self.load(&need, &query, place, now).await?;
-                progress(&relation.loaded());
-            }
-        }
-        Ok(())
-    }
-
-    /// As [`Engine::load_locals`], in the background, with a line in the log for each step.
-    pub fn load_locals_behind(self: &Arc<Self>) {
-        if self.locals.place.is_none() {
-            return;
-        }
-        let engine = Arc::clone(self);
-        tokio::spawn(async move {
-            let source = engine.name().to_owned();
-            let said = |loaded: &Loaded| {
-                let days = loaded.days.map(tracing::field::display);
-                tracing::info!(
-                    source,
-                    relation = loaded.name,
-                    days,
-                    rows = loaded.rows,
-                    bytes = loaded.bytes,
-                    "kept here"
-                );
-            };
-            if let Err(error) = engine.load_locals(said).await {
-                tracing::warn!(
-                    source,
-                    ?error,
-                    "what is to be kept here could not be loaded; it is when it is asked for"
-                );
-            }
-        });
-    }
-
-    /// What is there of each local relation whose columns are known.
-    pub fn locals(&self) -> Vec<Loaded> {
-        let now = self.shared.clock.now();
-        let slots = (0..self.locals.settings.relations.len()).map(|number| self.locals.relations.slot(&number, now));
-        slots.filter_map(|slot| Some(slot.get()?.as_ref().ok()?.loaded())).collect()
-    }
 }
 
-impl Relation {
-    /// The end of the last day that may have rows: today, or later where a source tells a day at its end.
-    fn end(&self, now: Timestamp) -> Timestamp {
-        let branches = &self.template.descriptor().branches;
-        let behind = |branch: &weir_plan::descriptor::Branch| branch.pruning.as_ref().map(|pruning| pruning.behind);
-        midnight_after(now).plus(branches.iter().filter_map(behind).max().unwrap_or_default())
-    }
-}
-
-/// A text, and what was found out of it.
-struct Asked<'a> {
-    query: &'a Query,
-    analysis: &'a Analysis,
-    sql: &'a str,
-    reads: &'a Reads,
-}
-
-/// Whether what is kept is as fine as a text asks.
-fn granularity(asked: &Asked<'_>, needs: &[Need], now: Timestamp) -> std::result::Result<(), No> {
-    for need in needs {
-        let relation = &need.relation;
-        if relation.left_out_before().is_some_and(|before| need.days.start() < before) {
-            return Err(No::Because(reason::LOCAL_MEMORY));
-        }
-        let grain = relation.declared.source.grain;
-        let is_fine = |days: Extent| {
-            let coarse = |step: Step| Duration::from_micros(micros(step).unsigned_abs()) > grain;
-            !relation.tiers(days, now).iter().any(|tier| coarse(tier.step))
-        };
-        let fine = if need.totals.is_empty() {
-            is_fine(need.days)
-        } else {
-            need.totals.iter().all(|(_, days)| is_fine(*days))
-        };
-        let declared = &relation.declared;
-        let mut read = declared.views.iter().filter(|view| asked.reads.relations.contains(&view.table));
-        let sums_only = read.any(|view| view.sums_only);
-        if (!fine || sums_only) && !(needs.len() == 1 && adds_up_here(asked, need, fine, now)) {
-            return Err(No::Because(reason::FINER_THAN_KEPT));
-        }
-    }
-    Ok(())
-}
-
-/// Whether sums of what is kept are what a text asks for; `fine` says whether its windows are the source's.
-fn adds_up_here(asked: &Asked<'_>, need: &Need, fine: bool, now: Timestamp) -> bool {
-    let declared = &need.relation.declared;
-    let views = declared.views.iter().filter(|view| asked.reads.relations.contains(&view.table));
-    let views = views.map(|view| (&view.additive, view.time_column.as_str(), vec![]));
-    let totals = declared.totals.iter().filter(|total| asked.reads.relations.contains(&total.table));
-    let totals = totals.map(|total| {
-        let running = total.column.iter().map(|column| &column.name).chain(&total.end_column);
-        (&total.measures, total.time_column.as_str(), running.map(String::as_str).collect())
-    });
-    let mut read = views.chain(totals);
-    let (additive, time, mut unlike) = match (read.next(), read.next()) {
-        (Some(only), None) => only,
-        (None, None) => (&declared.measures, TIME, vec![]),
-        _ => return false,
-    };
-    let analysis::Mode::Delta(delta) = &asked.analysis.mode else {
-        unlike.extend((!fine).then_some(time));
-        return adds_up(asked.sql, Columns { additive, unlike: &unlike, is_analysed: false });
-    };
-    let are_sums = delta.outputs.iter().all(|output| match output.role {
-        Role::Measure(measure) => measure == Measure::Sum,
-        Role::Bucket | Role::Group | Role::Constant => true,
-        Role::Other => false,
-    });
-    let step = delta.step.of(asked.query.step, declared.source.grain).ok();
-    let tiers = need.relation.tiers(need.days, now);
-    let fits = |step: Step| tiers.iter().all(|tier| step.is_multiple_of(micros(tier.step)));
-    let fits = fine || step.is_some_and(fits);
-    are_sums && fits && adds_up(asked.sql, Columns { additive, unlike: &unlike, is_analysed: true })
-}
-
-/// The first day that any relation may have: where nobody says, ten years ago.
-fn earliest(relations: &[Arc<Relation>], now: Timestamp) -> Timestamp {
-    let since = |relation: &Arc<Relation>| since(&relation.declared);
-    let declared: Option<Vec<Timestamp>> = relations.iter().map(since).collect();
-    let ten_years = Timestamp::saturating(now.floor(DAY).micros() - 3660 * DAY);
-    declared.and_then(|all| all.into_iter().min()).unwrap_or(ten_years)
-}
-
-/// The first day of a relation, where that is declared.
-fn since(relation: &LocalRelation) -> Option<Timestamp> {
-    relation.since.map(Timestamp::from)
-}
-
-/// The days of a need in ranges that one plan takes.
-fn chunks(relation: &Relation, days: Extent, now: Timestamp) -> Vec<(Extent, Step)> {
-    let mut chunks = vec![];
-    for tier in relation.tiers(days, now) {
-        let mut start = tier.days.start();
-        while start < tier.days.end() {
-            let end = Timestamp::saturating(start.micros() + MOST_DAYS * DAY).min(tier.days.end());
-            chunks.extend(Extent::new(start, end).ok().map(|range| (range, tier.step)));
-            start = end;
-        }
-    }
-    chunks
-}
-
-/// The relation's own query, for a caller.
-fn base_query(relation: &Relation, query: &Query, range: Extent, step: Step) -> Query {
-    let mut base = relation.base.clone();
-    base.range = Some(range);
-    base.step = Some(step);
-    base.location = query.location.clone().or_else(|| relation.location.clone());
-    base.scope = query.scope.clone();
-    base.labels.clone_from(&query.labels);
-    base.principal.clone_from(&query.principal);
-    base.cache.max_stale = query.cache.max_stale;
-    base.cache.fresh_for = query.cache.fresh_for.or(Some(SLOT.min(relation.declared.source.grain)));
-    // What is settled need not be paid for again to be sure of it.
-    if query.cache.skip_read {
-        base.cache.fresh_for = Some(Duration::ZERO);
-        base.cache.max_stale = Some(Duration::ZERO);
-    }
-    base
+/// What went wrong over what is kept here is no error of the query, which its source may answer.
+#[expect(clippy::needless_pass_by_value, reason = "as `map_err` hands it over")]
+fn failed(error: Error) -> No {
+    tracing::warn!(?error, "what is kept here cannot answer");
+    No::Because(reason::LOCAL_FAILED)
 }

@@ -284,6 +284,45 @@ impl LocalRelation {
         Template::new(&base.sql, &base.target, &analysis, read, Some((view, vec![name])))
     }
 
+    /// The `GoogleSQL` of a view of running totals over the source itself: windows are grouped before
+    /// they are summed up, so that rows that tie count once.
+    pub fn total_text(&self, total: &RunningTotal) -> String {
+        let time = self.source.time_column.as_deref().unwrap_or(TIME);
+        let quoted = |names: &[String]| names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>();
+        let groups = quoted(&total.dimensions);
+        let sums = total.column.iter().flat_map(|column| column.plus.iter().chain(&column.minus));
+        let mut measures: Vec<String> = total.measures.iter().chain(sums).cloned().collect();
+        measures.sort();
+        measures.dedup();
+        let sums = quoted(&measures).into_iter().map(|name| format!("SUM({name}) AS {name}"));
+        let windows: Vec<String> =
+            [format!("`{time}` AS {TIME}")].into_iter().chain(groups.clone()).chain(sums).collect();
+        let places: Vec<String> = (1..=groups.len() + 1).map(|place| place.to_string()).collect();
+        let mut columns = vec![format!("{TIME} AS `{}`", total.time_column)];
+        let grain = self.source.grain.as_micros();
+        columns.extend(
+            total
+                .end_column
+                .iter()
+                .map(|end| format!("TIMESTAMP_ADD({TIME}, INTERVAL {grain} MICROSECOND) AS `{end}`")),
+        );
+        columns.extend(groups.clone());
+        columns.extend(quoted(&total.measures));
+        let partition = if groups.is_empty() { String::new() } else { format!("PARTITION BY {} ", groups.join(", ")) };
+        columns.extend(total.column.iter().map(|column| {
+            let (plus, minus) = (quoted(&column.plus).join(" + "), quoted(&column.minus).join(" - "));
+            let change = if minus.is_empty() { plus } else { format!("{plus} - {minus}") };
+            format!("SUM({change}) OVER ({partition}ORDER BY {TIME}) AS `{}`", column.name)
+        }));
+        format!(
+            "SELECT {}\nFROM (\nSELECT {}\nFROM (\n{}\n)\nGROUP BY {}\n)",
+            columns.join(", "),
+            windows.join(", "),
+            self.source_text(),
+            places.join(", ")
+        )
+    }
+
     /// What rows are read from.
     fn source_text(&self) -> String {
         if let Some(text) = &self.text {

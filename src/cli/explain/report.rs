@@ -156,7 +156,8 @@ fn facts(explanation: &Explanation, segment: &SegmentExplanation) -> Vec<(&'stat
         facts.push(("range", format!("{} to {}", range.start(), range.end())));
     }
     facts.push(("key", segment.key.clone()));
-    facts.push(("status", format!("{}, fresh for {:.0} s", segment.status.as_str(), segment.fresh_for_s)));
+    let derived = if segment.derived { ", made of finer segments" } else { "" };
+    facts.push(("status", format!("{}{derived}, fresh for {:.0} s", segment.status.as_str(), segment.fresh_for_s)));
     facts.push(("reads", bytes(segment.bytes_processed)));
     facts.push(("bills", format!("{}, {}", bytes(segment.bytes_billed), segment.cost)));
     if !segment.referenced_tables.is_empty() {

@@ -18,14 +18,22 @@ fn place() -> Place {
 }
 
 fn drift(place: &Place) -> u64 {
-    place.engine.shared.metrics.drift.with_label_values(&["only"]).get()
+    drift_of(&place.engine)
+}
+
+fn audits(place: &Place) -> u64 {
+    audits_of(&place.engine)
+}
+
+pub(in crate::engine) fn drift_of(engine: &Engine) -> u64 {
+    engine.shared.metrics.drift.with_label_values(&["only"]).get()
 }
 
 /// Jobs of audits, their listings included.
-fn audits(place: &Place) -> u64 {
+pub(in crate::engine) fn audits_of(engine: &Engine) -> u64 {
     use arrow::array::AsArray as _;
     use arrow::datatypes::Int64Type;
-    let report = place.engine.shared.ledger.report(&Filter::default(), &[Dimension::Cause]).unwrap().concat().unwrap();
+    let report = engine.shared.ledger.report(&Filter::default(), &[Dimension::Cause]).unwrap().concat().unwrap();
     let (causes, jobs) = (report.column(0).as_string::<i32>(), report.column(1).as_primitive::<Int64Type>());
     let found = (0..report.num_rows()).find(|row| causes.value(*row) == "audit");
     found.map_or(0, |row| jobs.value(row).cast_unsigned())

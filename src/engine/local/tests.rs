@@ -1,8 +1,7 @@
 //! What is kept here says what the source itself says: over generated tables of experiments, whose
 //! clock moves over midnights, daily jobs and a backfill.
 
-mod random;
-
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +16,7 @@ use crate::cache::StoreSettings;
 use crate::clock::Clock;
 use crate::engine::parts::views::{self, Place};
 use crate::engine::{Answer, Door, EngineSettings, Status};
+use crate::ledger::Budget;
 use crate::monitoring::synthetic::PROJECT;
 use crate::source::Source;
 
@@ -24,13 +24,13 @@ fn at(text: &str) -> Timestamp {
     Timestamp::parse(text, Timestamp::MIN).unwrap()
 }
 
-fn hours(hours: u64) -> Duration {
+pub(super) fn hours(hours: u64) -> Duration {
     Duration::from_hours(hours)
 }
 
 /// The generated tables, some hours later: partitions are as young as the tables, and what is younger than
 /// the grace of two hours is awaited.
-fn place() -> Place {
+pub(super) fn place() -> Place {
     let place = views::place();
     place.clock.set(place.clock.now().plus(hours(3)));
     place
@@ -42,6 +42,10 @@ impl Place {
     }
 
     fn engine_with(&self, change: impl FnOnce(&mut LocalSettings)) -> Arc<Engine> {
+        self.engine_within(Budget::default(), change)
+    }
+
+    pub(super) fn engine_within(&self, budget: Budget, change: impl FnOnce(&mut LocalSettings)) -> Arc<Engine> {
         let mut app = App::new(StoreSettings::of(64 << 20), Arc::clone(&self.clock) as Arc<dyn Clock>, App::GRACE);
         let mut local = LocalSettings {
             relations: relations(PROJECT),
@@ -49,11 +53,11 @@ impl Place {
             memory: None,
         };
         change(&mut local);
-        let settings = EngineSettings { local: Arc::new(local), ..EngineSettings::default() };
+        let settings = EngineSettings { local: Arc::new(local), budget, ..EngineSettings::default() };
         app.add_source("only", Arc::clone(&self.source) as Arc<dyn Source>, settings)
     }
 
-    fn panel(&self, sql: &str, days: u64, step: &str) -> Query {
+    pub(super) fn panel(&self, sql: &str, days: u64, step: &str) -> Query {
         let now = self.clock.now();
         let mut query =
             Query::new(sql.replace("SLUG", &self.slug).replace("TELEMETRY", &format!("{PROJECT}.telemetry")));
@@ -64,7 +68,7 @@ impl Place {
     }
 
     /// What the source says to the text of an answer.
-    async fn direct(&self, answer: &Answer) -> crate::batches::Batches {
+    pub(super) async fn direct(&self, answer: &Answer) -> crate::batches::Batches {
         let job = Job::new(uuid::Uuid::new_v4().to_string(), &*answer.executed_sql);
         self.source.run(job).await.unwrap_or_else(|error| panic!("{error:?}\n{}", answer.executed_sql)).batches
     }
@@ -73,11 +77,11 @@ impl Place {
 /// Within a slot to the second, an answer is fresh.
 const SLOT_AND_MORE: Duration = Duration::from_secs(301);
 
-async fn ask(engine: &Arc<Engine>, query: &Query) -> Answer {
+pub(super) async fn ask(engine: &Arc<Engine>, query: &Query) -> Answer {
     engine.answer(query, Door::Export).await.unwrap_or_else(|error| panic!("{error:?}\n{}", query.sql))
 }
 
-const PANELS: [&str; 12] = [
+pub(super) const PANELS: [&str; 12] = [
     "SELECT $__timeGroup(time, $__interval) AS time, branch AS metric, SUM(value) AS value \
      FROM `TELEMETRY.experiment_enrollment_overall` \
      WHERE experiment = 'SLUG' AND branch IS NOT NULL AND $__timeFilter(time) GROUP BY 1, 2 ORDER BY 1, 2",
@@ -312,4 +316,22 @@ async fn days_are_loaded_from_the_latest_on() {
     let before = place.source.bill();
     let answer = ask(&engine, &place.panel(PANELS[0], 5, "1h")).await;
     assert_eq!((answer.provenance.status, place.source.bill()), (Status::Hit, before));
+}
+
+#[tokio::test]
+async fn an_explanation_says_that_no_job_of_its_own_is_sent_and_what_its_rows_cost() {
+    let place = place();
+    let engine = place.local_engine();
+    let query = place.panel(PANELS[9], 2, "1h");
+    let before = place.source.bill();
+    let explained = engine.explain(&query).await.unwrap();
+    assert_eq!((explained.mode, explained.reason, place.source.bill()), (Mode::Local, reason::LOCAL, before));
+    assert!(explained.segments.iter().all(|segment| segment.status == Status::Miss && segment.bytes_billed > 0));
+    let companion = explained.segments.last().unwrap();
+    assert_eq!(companion.referenced_tables, ["moz-fx-data-experiments.monitoring.experimenter_experiments_v1"]);
+    ask(&engine, &query).await;
+    let explained = engine.explain(&query).await.unwrap();
+    assert!(explained.segments.iter().all(|segment| segment.status == Status::Hit), "{explained:?}");
+    let refused = place.panel(&PANELS[0].replace("SUM", "APPROX_QUANTILES"), 2, "1h");
+    assert_ne!(engine.explain(&refused).await.map(|explained| explained.mode).ok(), Some(Mode::Local));
 }

@@ -12,8 +12,11 @@ use crate::app::App;
 use crate::batches::samples::batches;
 use crate::cache::StoreSettings;
 use crate::clock::{Clock, ManualClock};
+use crate::config::BigQueryConfig;
 use crate::engine::{Answer, Door, EngineSettings, Status};
+use crate::source::bigquery::BigQuery;
 use crate::source::embedded::{Embedded, TableSpec};
+use crate::source::fake::{FakeConfig, FakeServer};
 use crate::source::{PartitionUnit, Partitioning, Source};
 
 pub(in crate::engine) const BUCKETS: &str = "SELECT $__timeGroup(ts, $__interval) AS time, branch, COUNT(DISTINCT n) AS c, AVG(n) AS a, SUM(n) AS s \
@@ -48,6 +51,11 @@ pub(in crate::engine) fn rows(from: Timestamp, to: Timestamp, first: i64) -> Rec
     batches(columns).concat().unwrap()
 }
 
+fn engine(source: Arc<dyn Source>, clock: &Arc<ManualClock>, settings: EngineSettings) -> Arc<Engine> {
+    let mut app = App::new(StoreSettings::of(64 << 20), Arc::clone(clock) as Arc<dyn Clock>, App::GRACE);
+    app.add_source("only", source, settings)
+}
+
 impl Place {
     /// Three weeks up to noon of 2024-01-21, which have been there for ten minutes.
     pub(in crate::engine) fn new() -> Self {
@@ -64,9 +72,22 @@ impl Place {
         source.create_table(TableSpec { id: table(), schema: all.schema(), partitioning }).unwrap();
         source.append(&table(), &all).unwrap();
         clock.set(now);
-        let mut app = App::new(StoreSettings::of(64 << 20), Arc::clone(&clock) as Arc<dyn Clock>, App::GRACE);
-        let engine = app.add_source("only", Arc::clone(&source) as Arc<dyn Source>, settings);
+        let engine = engine(Arc::clone(&source) as Arc<dyn Source>, &clock, settings);
         Self { source, clock, engine }
+    }
+
+    /// The same, for an engine that asks through the client before the fake server.
+    async fn before_bigquery() -> (Self, FakeServer) {
+        let place = Self::new();
+        let clock = Arc::clone(&place.clock) as Arc<dyn Clock>;
+        let server = FakeServer::start(Arc::clone(&place.source) as _, clock, FakeConfig::default()).await.unwrap();
+        let config = BigQueryConfig {
+            storage_endpoint: Some(server.storage_url()),
+            ..BigQueryConfig::stand_in("p", server.rest_url())
+        };
+        let client = Arc::new(BigQuery::connect(&config).await.unwrap());
+        let engine = engine(client, &place.clock, EngineSettings::default());
+        (Self { engine, ..place }, server)
     }
 
     /// Lets time pass, with rows up to the new moment.
@@ -317,35 +338,50 @@ proptest! {
     #[test]
     fn settled_answers_are_the_uncached_ones(events in prop::collection::vec(event(), 1..12)) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(history(&Place::new(), events));
+    }
+
+    #[test]
+    fn they_are_so_through_the_client_before_the_fake_server(events in prop::collection::vec(event(), 1..12)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            let place = Place::new();
-            for event in events {
-                match event {
-                    Event::Pass(micros) => place.advance(Duration::from_micros(micros.unsigned_abs())),
-                    Event::Backfill(days, first) => {
-                        place.backfill(days_before(place.clock.now(), days), first);
-                        // Listings are looked at anew after a while; nothing is promised before.
-                        place.advance(LISTING);
-                    }
-                    Event::Ask { days, hours, step, raw } => {
-                        let to = days_before(place.clock.now(), days).minus(Duration::from_mins(15));
-                        let from = to.minus(Duration::from_hours(1 + hours.unsigned_abs()));
-                        let asked = query(if raw { ROWS } else { BUCKETS }, from, to, step);
-                        let answer = place.ask(&asked).await;
-                        let range = if raw { asked.range.unwrap() } else {
-                            asked.step.unwrap().align(asked.range.unwrap(), place.clock.now())
-                        };
-                        let is_settled = range.end().plus(Duration::from_mins(10)) <= place.clock.now();
-                        if answer.provenance.mode == Mode::Whole {
-                            assert_eq!(answer.provenance.reason, reason::SMALL_RANGE, "{asked:?}");
-                        } else if is_settled {
-                            let expected = place.uncached(&asked, range).await;
-                            assert_eq!(answer.batches.concat().unwrap(), expected.concat().unwrap(), "{asked:?}");
-                        }
-                    }
+            let (place, server) = Place::before_bigquery().await;
+            history(&place, events).await;
+            // The ledger's bill is the server's.
+            assert_eq!(place.engine.shared.ledger.total().bytes_billed, server.bytes_billed());
+        });
+    }
+}
+
+/// Asks what a history says, and compares what is settled with what the source itself says.
+async fn history(place: &Place, events: Vec<Event>) {
+    for event in events {
+        match event {
+            Event::Pass(micros) => place.advance(Duration::from_micros(micros.unsigned_abs())),
+            Event::Backfill(days, first) => {
+                place.backfill(days_before(place.clock.now(), days), first);
+                // Listings are looked at anew after a while; nothing is promised before.
+                place.advance(LISTING);
+            }
+            Event::Ask { days, hours, step, raw } => {
+                let to = days_before(place.clock.now(), days).minus(Duration::from_mins(15));
+                let from = to.minus(Duration::from_hours(1 + hours.unsigned_abs()));
+                let asked = query(if raw { ROWS } else { BUCKETS }, from, to, step);
+                let answer = place.ask(&asked).await;
+                let range = if raw {
+                    asked.range.unwrap()
+                } else {
+                    asked.step.unwrap().align(asked.range.unwrap(), place.clock.now())
+                };
+                let is_settled = range.end().plus(Duration::from_mins(10)) <= place.clock.now();
+                if answer.provenance.mode == Mode::Whole {
+                    assert_eq!(answer.provenance.reason, reason::SMALL_RANGE, "{asked:?}");
+                } else if is_settled {
+                    let expected = place.uncached(&asked, range).await;
+                    assert_eq!(answer.batches.concat().unwrap(), expected.concat().unwrap(), "{asked:?}");
                 }
             }
-        });
+        }
     }
 }
 

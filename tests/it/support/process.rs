@@ -13,7 +13,7 @@ use parking_lot::{Condvar, Mutex};
 
 /// How long a test waits for a child to say or do something. Long, because CI machines are slow and
 /// busy; a child that exits ends the wait at once.
-pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(3);
 
 /// A command for the `weir` binary of this build, with no setting of the caller's environment that
 /// would change what it does.

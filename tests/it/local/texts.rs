@@ -1,13 +1,9 @@
-//! P11 for random texts over everything that is kept: local is direct, at the same instant.
+//! Random texts over everything that is kept.
 
 use rand::seq::IndexedRandom as _;
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
-
-use super::*;
-
-/// Texts in a usual run; `PROPTEST_CASES` says how many there are in a long one.
-const TEXTS: u64 = 60;
+use weir::monitoring::synthetic::PROJECT;
 
 /// A view, its column of time, what it is grouped by, and what is counted.
 const VIEWS: [(&str, &str, &[&str], &str); 8] = [
@@ -33,6 +29,40 @@ const VIEWS: [(&str, &str, &[&str], &str); 8] = [
 
 const AGGREGATES: [&str; 6] =
     ["SUM(VALUE)", "MAX(VALUE)", "MIN(VALUE)", "COUNT(*)", "COUNT(DISTINCT branch)", "AVG(VALUE)"];
+
+/// A text, the days that it is asked for, and its step.
+pub(super) struct Asked {
+    pub(super) sql: String,
+    pub(super) days: u64,
+    pub(super) step: &'static str,
+}
+
+/// Texts about an experiment, the same for the same seed.
+pub(super) struct Texts<'a> {
+    random: ChaCha8Rng,
+    slug: &'a str,
+}
+
+impl<'a> Texts<'a> {
+    pub(super) fn new(seed: u64, slug: &'a str) -> Self {
+        Self { random: ChaCha8Rng::seed_from_u64(seed), slug }
+    }
+
+    /// A number below another.
+    pub(super) fn below(&mut self, end: u64) -> u64 {
+        self.random.random_range(0..end)
+    }
+}
+
+impl Iterator for Texts<'_> {
+    type Item = Asked;
+
+    fn next(&mut self) -> Option<Asked> {
+        let sql = text(&mut self.random, self.slug);
+        let days = self.random.random_range(1..5);
+        Some(Asked { sql, days, step: ["5m", "1h", "1d"].choose(&mut self.random)? })
+    }
+}
 
 fn text(random: &mut ChaCha8Rng, slug: &str) -> String {
     let (view, time, groups, value) = *VIEWS.choose(random).unwrap();
@@ -72,34 +102,4 @@ fn text(random: &mut ChaCha8Rng, slug: &str) -> String {
             groups = groups.join(", ")
         ),
     }
-}
-
-#[tokio::test]
-async fn random_texts_are_answered_here_as_by_the_source() {
-    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(TEXTS);
-    let seed = std::env::var("PROPTEST_RNG_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);
-    let place = place();
-    let mut engine = place.local_engine();
-    let mut random = ChaCha8Rng::seed_from_u64(seed);
-    let (mut local, mut rows) = (0, 0);
-    for number in 0..cases {
-        if number % 10 == 9 {
-            // Rows that are late show within an hour: at the same instant only what is read anew is the same.
-            place.clock.set(place.clock.now().plus(hours(random.random_range(0..4))).plus(SLOT_AND_MORE));
-            engine = place.local_engine();
-        }
-        let sql = text(&mut random, &place.slug);
-        let query = place.panel(&sql, random.random_range(1..5), ["5m", "1h", "1d"].choose(&mut random).unwrap());
-        let answer = match engine.answer(&query, Door::Export).await {
-            Ok(answer) => answer,
-            Err(error) => panic!("{error:?}\n{sql}"),
-        };
-        local += u64::from(answer.provenance.mode == Mode::Local);
-        let expected = place.direct(&answer).await;
-        rows += expected.num_rows();
-        let when = format!("{number} at {}: {sql}\n{}", place.clock.now(), answer.executed_sql);
-        assert!(answer.batches.has_same_rows(&expected).unwrap(), "{when}");
-    }
-    assert_eq!(local, cases, "all are answered here");
-    assert!(rows > 0);
 }

@@ -1,0 +1,137 @@
+//! Generated experiments behind the fake server, under a clock that moves, and what is asked of them.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use weir::app::App;
+use weir::batches::Batches;
+use weir::board::{Board, Item};
+use weir::cache::{FolderSettings, StoreSettings};
+use weir::clock::{Clock, ManualClock};
+use weir::engine::{Answer, Door, Engine, EngineSettings, LocalSettings};
+use weir::monitoring::synthetic::{Backfill, Landing, Synthetic, SyntheticConfig};
+use weir::source::bigquery::BigQuery;
+use weir::source::embedded::Embedded;
+use weir::source::fake::{FakeConfig, FakeServer};
+use weir::source::{Job, Source};
+use weir_plan::extent::HOUR;
+use weir_plan::{Extent, Query, Timestamp};
+
+use crate::conformance::config;
+use crate::support::python::repository;
+
+pub(super) fn at(text: &str) -> Timestamp {
+    Timestamp::parse(text, Timestamp::MIN).unwrap()
+}
+
+pub(super) fn hours(hours: u64) -> Duration {
+    Duration::from_hours(hours)
+}
+
+/// Within a slot to the second, an answer is fresh.
+pub(super) const SLOT_AND_MORE: Duration = Duration::from_secs(301);
+
+pub(super) struct Place {
+    pub(super) clock: Arc<ManualClock>,
+    pub(super) tables: Arc<Embedded>,
+    pub(super) server: FakeServer,
+    client: Arc<BigQuery>,
+    /// A live experiment with several branches.
+    pub(super) slug: String,
+    branches: String,
+}
+
+impl Place {
+    /// 12 recipes and 6 days, at 15:00 of 2024-03-10: tables are as old as noon, and partitions younger than
+    /// the grace of two hours are awaited. The daily job for 03-10 is nine hours late; that for 03-07 stops
+    /// at nine o'clock, and runs again on 03-12.
+    pub(super) async fn new() -> Self {
+        let now = at("2024-03-10T12:00:00Z");
+        let clock = Arc::new(ManualClock::new(now));
+        let mut config_of_data = SyntheticConfig { history_days: 6, live_days: 4, ..SyntheticConfig::small(now) };
+        let job = &mut config_of_data.daily_job;
+        job.exceptions.insert(now.date(), Landing::Late(hours(9)));
+        job.exceptions.insert(at("2024-03-07").date(), Landing::Partial { until_hour: 9 });
+        job.backfills.push(Backfill { day: at("2024-03-07").date(), at: at("2024-03-12T09:00:00Z") });
+        let synthetic = Arc::new(Synthetic::new(config_of_data));
+        let tables = Embedded::new("moz-fx-data-shared-prod", Arc::clone(&clock) as Arc<dyn Clock>);
+        let tables = Arc::new(tables.with_feed(Arc::clone(&synthetic) as _));
+        synthetic.install(&tables, now, &mut |_| {}).unwrap();
+        clock.set(now.plus(hours(3)));
+        let server = FakeServer::start(
+            Arc::clone(&tables) as Arc<dyn Source>,
+            Arc::clone(&clock) as Arc<dyn Clock>,
+            FakeConfig::default(),
+        );
+        let server = server.await.unwrap();
+        let client = BigQuery::connect(&config(server.rest_url(), server.storage_url(), None)).await.unwrap();
+        let live = synthetic.recipes().iter().find(|recipe| recipe.is_live(now) && recipe.branches.len() > 1).unwrap();
+        let branches = live.branches.iter().map(|branch| format!("'{}'", branch.slug)).collect::<Vec<_>>().join(", ");
+        Self { clock, tables, server, client: Arc::new(client), slug: live.slug.clone(), branches }
+    }
+
+    pub(super) fn advance(&self, time: Duration) {
+        self.clock.set(self.clock.now().plus(time));
+    }
+
+    /// An app that keeps what Mozilla's boards read; settled days in a folder, where one is given.
+    pub(super) fn app(&self, folder: Option<&Path>) -> App {
+        let clock = Arc::clone(&self.clock) as Arc<dyn Clock>;
+        let store = StoreSettings::of(64 << 20);
+        let mut app = match folder {
+            Some(folder) => {
+                let folder = FolderSettings { path: folder.to_owned(), capacity: FolderSettings::CAPACITY };
+                App::in_folder(store, &folder, clock, App::GRACE).unwrap()
+            }
+            None => App::new(store, clock, App::GRACE),
+        };
+        let local = Arc::new(LocalSettings::ready_made());
+        let settings = EngineSettings { local, ..EngineSettings::default() };
+        app.add_source("only", Arc::clone(&self.client) as Arc<dyn Source>, settings);
+        app
+    }
+
+    /// The engine of such an app without a folder.
+    pub(super) fn engine(&self) -> Arc<Engine> {
+        self.app(None).source(None).unwrap()
+    }
+
+    /// A query for the last days up to now, that takes nothing stale.
+    pub(super) fn query(&self, sql: &str, days: u64, step: &str) -> Query {
+        let now = self.clock.now();
+        let mut query = Query::new(sql);
+        query.range = Some(Extent::new(now.minus(hours(24 * days)).floor(HOUR), now).unwrap());
+        query.step = Some(step.parse().unwrap());
+        query.cache.max_stale = Some(Duration::ZERO);
+        query
+    }
+
+    /// What the server says to the text of an answer.
+    pub(super) async fn direct(&self, answer: &Answer) -> Batches {
+        let job = Job::new(uuid::Uuid::new_v4().to_string(), &*answer.executed_sql);
+        self.client.run(job).await.unwrap_or_else(|error| panic!("{error:?}\n{}", answer.executed_sql)).batches
+    }
+
+    /// The panels of the board *Experiment enrollment*, by title, for the experiment.
+    pub(super) fn panels(&self) -> Vec<(String, String)> {
+        let path = repository("dashboards/experiment-enrollment.json");
+        let text = std::fs::read_to_string(&path).unwrap();
+        let boards = Board::read(&path, text).unwrap();
+        let items = boards[0].items();
+        let panels = items.iter().filter_map(|item| match item {
+            Item::Target(target) => Some((target.panel.to_owned(), target.model["rawSql"].as_str().unwrap())),
+            Item::Library { .. } => None,
+        });
+        let written = |sql: &str| {
+            sql.replace("$experiment_id", &self.slug)
+                .replace("$branch_id", &self.branches)
+                .replace("$normalized_channel", "'release', 'beta', 'nightly'")
+        };
+        panels.map(|(title, sql)| (title, written(sql))).collect()
+    }
+}
+
+pub(super) async fn ask(engine: &Arc<Engine>, query: &Query) -> Answer {
+    engine.answer(query, Door::Export).await.unwrap_or_else(|error| panic!("{error:?}\n{}", query.sql))
+}
