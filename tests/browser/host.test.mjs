@@ -115,6 +115,7 @@ for (const line of ['13', '12']) {
       const free = /billed 0 B.*saved .* old, hit/;
       await lastRun(asked, free, WAIT_MS / 6).catch(() => asked.getByLabel('Run query').click());
       await lastRun(asked, free);
+      await cost(asked, 'local: no job of its own');
       await shot(asked, 'query-editor-local');
       assert.deepEqual([...asked.complaints, ...board.complaints], []);
       await asked.close();
