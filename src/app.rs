@@ -176,7 +176,12 @@ impl App {
             }
             Arc::clone(&instance.connected)
         };
-        let connected = cell.get_or_try_init(|| async { Connected::new(uid, &config()?, &self.shared).await }).await?;
+        let connect = || async {
+            let connected = Connected::new(uid, &config()?, &self.shared).await?;
+            connected.own().load_locals_behind();
+            Ok::<_, Error>(connected)
+        };
+        let connected = cell.get_or_try_init(connect).await?;
         connected.engine(uid, caller, &self.shared)
     }
 
@@ -193,6 +198,11 @@ impl App {
     /// The names of the export API's sources, sorted.
     pub fn source_names(&self) -> Vec<&str> {
         self.sources.keys().map(String::as_str).collect()
+    }
+
+    /// Loads the local relations of the export API's sources in the background, which sends jobs.
+    pub fn load_locals_behind(&self) {
+        self.sources.values().for_each(|figures| figures.engine().load_locals_behind());
     }
 
     /// What is there of the local relations, by the export API's sources that have any.

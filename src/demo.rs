@@ -49,7 +49,6 @@ impl Demo {
         let mut app = App::new(StoreSettings::of(Config::CACHE_CAPACITY), Arc::clone(&clock), App::GRACE);
         let settings = EngineSettings { local: Arc::new(LocalSettings::ready_made()), ..EngineSettings::default() };
         let engine = app.add_source("demo", Arc::clone(&place.source), settings);
-        engine.load_locals_behind();
         Ok(Self { app: Arc::new(app), engine, clock, place })
     }
 

@@ -73,7 +73,6 @@ impl Connected {
             local: Arc::new(config.local.clone()),
         };
         let own = Engine::new(Arc::clone(&limited) as Arc<dyn Source>, settings.clone(), shared.clone());
-        own.load_locals_behind();
         let forwarded = config.login.forwarded();
         Ok(Self { source, limited, settings, own, forwarded, callers: Mutex::default() })
     }

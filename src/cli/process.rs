@@ -70,6 +70,7 @@ pub(super) async fn serve_until_signal(app: Arc<App>, listener: TcpListener, set
 async fn open_door(app: &Arc<App>, listener: TcpListener, settings: ExportSettings) -> Result<()> {
     let address = listener.local_addr().map_or_else(|error| error.to_string(), |address| address.to_string());
     tracing::info!(%address, sources = app.source_names().join(", "), "the export API listens");
+    app.load_locals_behind();
     let stop = settings.stop.clone();
     serve(listener, router(Arc::clone(app), settings), stop, DRAIN.0).await
 }

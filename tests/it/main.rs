@@ -8,6 +8,7 @@ mod conformance;
 mod doors;
 mod explain;
 mod export;
+mod figures;
 mod local;
 mod memory;
 mod publish;

@@ -1,5 +1,6 @@
 //! Explanations for people and programs. It asks nobody anything.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use serde::Serialize;
@@ -63,12 +64,13 @@ impl Report {
         self.entries.iter().filter(|entry| matches!(entry.outcome, Outcome::Skipped(_))).count()
     }
 
-    /// Bytes billed and their cost, if all jobs ran.
+    /// Bytes billed and their cost, if all jobs ran; one that several queries share runs once.
     fn total(&self) -> (u64, Option<Cost>) {
-        let explained = || self.entries.iter().filter_map(Entry::explanation);
-        let amount = explained().map(|explanation| explanation.cost.amount).sum();
-        let currency = explained().next().map(|explanation| explanation.cost.currency.clone());
-        (explained().map(|e| e.bytes_billed).sum(), currency.map(|currency| Cost { amount, currency }))
+        let segments = self.entries.iter().filter_map(Entry::explanation).flat_map(|explanation| &explanation.segments);
+        let jobs: BTreeMap<&str, &SegmentExplanation> = segments.map(|segment| (&*segment.key, segment)).collect();
+        let amount = jobs.values().map(|job| job.cost.amount).sum();
+        let currency = jobs.values().next().map(|job| job.cost.currency.clone());
+        (jobs.values().map(|job| job.bytes_billed).sum(), currency.map(|currency| Cost { amount, currency }))
     }
 
     /// The report as JSON.

@@ -18,7 +18,8 @@ use crate::engine::parts::views::{self, Place};
 use crate::engine::{Answer, Door, EngineSettings, Status};
 use crate::ledger::Budget;
 use crate::monitoring::synthetic::PROJECT;
-use crate::source::Source;
+use crate::source::embedded::TableSpec;
+use crate::source::{PartitionUnit, Partitioning, Source};
 
 fn at(text: &str) -> Timestamp {
     Timestamp::parse(text, Timestamp::MIN).unwrap()
@@ -282,6 +283,31 @@ async fn a_source_that_fails_leaves_what_is_there() {
     // An alert takes nothing stale, and gets the source's own error.
     again.cache.max_stale = Some(Duration::ZERO);
     assert!(engine.answer(&again, Door::Grafana).await.is_err());
+}
+
+#[tokio::test]
+async fn a_column_of_another_type_leaves_the_source_to_answer() {
+    let place = place();
+    let engine = place.local_engine();
+    let query = || place.panel(PANELS[0], 5, "1h");
+    ask(&engine, &query()).await;
+    // Rows of the daily table count in FLOAT64 from now on, and so do the sums over all tables.
+    let daily = "moz-fx-data-shared-prod.telemetry_derived.experiment_enrollment_aggregates_v1";
+    let other: TableId = daily.replace("_v1", "_v0").parse().unwrap();
+    let rows = place.source.run(Job::new("rows", format!("SELECT * FROM `{daily}`"))).await.unwrap().batches;
+    let by_day = Some(Partitioning { column: Some("window_start".to_owned()), unit: PartitionUnit::Day });
+    let schema = Arc::clone(rows.schema());
+    place.source.create_table(TableSpec { id: other.clone(), schema, partitioning: by_day }).unwrap();
+    place.source.append(&other, &rows.concat().unwrap()).unwrap();
+    let view = format!("SELECT * REPLACE (CAST(enroll_count AS FLOAT64) AS enroll_count) FROM `{other}`");
+    place.source.create_view(daily.parse().unwrap(), &view).unwrap();
+    place.clock.set(place.clock.now().plus(hours(1)));
+    let answer = ask(&engine, &query()).await;
+    assert_ne!(answer.provenance.mode, Mode::Local);
+    assert_eq!(answer.provenance.reason, reason::LOCAL_FAILED);
+    let values = answer.batches.schema().field_with_name("value").unwrap();
+    assert_eq!(values.data_type(), &arrow::datatypes::DataType::Float64);
+    assert!(answer.batches.num_rows() > 0);
 }
 
 #[tokio::test]

@@ -1,9 +1,10 @@
 //! What is kept here says what `BigQuery` says (P11): through the client crate, before the fake server
 //! under a moving clock, and before bqemulator at one moment.
 
-mod place;
+pub(crate) mod place;
 mod texts;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -12,16 +13,25 @@ use weir::clock::Clock as _;
 use weir::engine::Status;
 use weir::source::bigquery::BigQuery;
 use weir::source::fake::JobRule;
-use weir::source::{Job, Source};
-use weir_plan::{Mode, TableId};
+use weir::source::{Job, Source as _};
+use weir_plan::Mode;
+use weir_plan::analysis::reason;
 
 use self::place::{Place, SLOT_AND_MORE, ask, at, hours};
 use self::texts::{Asked, Texts};
 use crate::conformance::config;
-use crate::support::emulator::{self, Emulator};
+use crate::support::emulator;
+use crate::support::process::weir;
+use crate::support::python::repository;
 
-/// Random texts in a usual run; `PROPTEST_CASES` says how many there are in a long one.
+/// Random texts in a usual run.
 const TEXTS: u64 = 60;
+
+/// How many random texts there are, and of which seed: in a long run as for proptest.
+fn long_run(usual: u64) -> (u64, u64) {
+    let number = |name: &str| std::env::var(name).ok().and_then(|number| number.parse().ok());
+    (number("PROPTEST_CASES").unwrap_or(usual), number("PROPTEST_RNG_SEED").unwrap_or(1))
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_panel_of_the_board_is_answered_here_as_by_bigquery() {
@@ -57,27 +67,32 @@ async fn every_panel_of_the_board_is_answered_here_as_by_bigquery() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn random_texts_are_answered_here_as_by_bigquery() {
-    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(TEXTS);
-    let seed = std::env::var("PROPTEST_RNG_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);
+    let (cases, seed) = long_run(TEXTS);
     let place = Place::new().await;
     let mut engine = place.engine();
     let mut texts = Texts::new(seed, &place.slug);
-    let mut rows = 0;
+    let (mut rows, mut is_coarse, mut coarse) = (0, false, 0);
     for number in 0..cases {
         if number % 10 == 9 {
             // Rows that are late show within an hour: at the same instant only what is read anew is the same.
             place.advance(hours(texts.below(4)) + SLOT_AND_MORE);
-            engine = place.engine();
+            is_coarse = !is_coarse;
+            engine = if is_coarse { place.coarse_engine() } else { place.engine() };
         }
         let Asked { sql, days, step } = texts.next().unwrap();
         let answer = ask(&engine, &place.query(&sql, days, step)).await;
         let when = format!("{number} at {}: {sql}\n{}", place.clock.now(), answer.executed_sql);
-        assert_eq!(answer.provenance.mode, Mode::Local, "{when}: {}", answer.provenance.reason);
+        let provenance = &answer.provenance;
+        if is_coarse && provenance.reason == reason::FINER_THAN_KEPT {
+            continue;
+        }
+        assert_eq!(provenance.mode, Mode::Local, "{when}: {}", provenance.reason);
+        coarse += u64::from(is_coarse);
         let expected = place.direct(&answer).await;
         rows += expected.num_rows();
         assert!(answer.batches.has_same_rows(&expected).unwrap(), "{when}");
     }
-    assert!(rows > 0);
+    assert!(rows > 0 && coarse > 0, "{coarse} texts of days that are kept coarsely are answered here");
 }
 
 /// Asks the panels of running totals, which rest on all days there are, of an app that begins with what is
@@ -151,10 +166,40 @@ async fn a_job_that_fails_leaves_what_is_there_and_says_that_it_is_stale() {
     assert!(answer.batches.has_same_rows(&place.direct(&answer).await).unwrap());
 }
 
-/// Random texts that bqemulator is asked too.
-const JUDGED: usize = 40;
+#[tokio::test(flavor = "multi_thread")]
+async fn a_board_is_explained_without_a_job_and_shared_rows_count_once() {
+    let place = Place::new().await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("weir.toml");
+    let settings = format!(
+        "[source.main]\nkind = \"bigquery\"\nlogin = \"anonymous\"\nproject = \"moz-fx-data-shared-prod\"\n\
+         endpoint = \"{}\"\nlocal = \"mozilla\"\n",
+        place.server.rest_url()
+    );
+    std::fs::write(&file, settings).unwrap();
+    let board = repository("dashboards/experiment-enrollment.json");
+    let mut command = weir(["explain", "--json", "--config", file.to_str().unwrap(), board.to_str().unwrap()]);
+    for variable in [&*format!("experiment_id={}", place.slug), "branch_id=control", "normalized_channel=release"] {
+        command.args(["--var", variable]);
+    }
+    let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(place.server.jobs_run().len(), 0);
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let explanations = report["targets"].as_array().unwrap().iter().map(|target| &target["explanation"]);
+    assert!(explanations.clone().all(|explanation| explanation["mode"] == "local"), "{report}");
+    let jobs: BTreeMap<&str, u64> = explanations
+        .flat_map(|explanation| explanation["segments"].as_array().unwrap())
+        .map(|segment| (segment["key"].as_str().unwrap(), segment["bytes_billed"].as_u64().unwrap()))
+        .collect();
+    // Four sources, and the list of experiments.
+    assert_eq!((jobs.len(), report["bytes_billed"].as_u64()), (5, Some(jobs.values().sum())));
+}
 
-/// Texts that it refuses at most: it hands them to `DuckDB`.
+/// Random texts that bqemulator is asked too, where `PROPTEST_CASES` does not say.
+const JUDGED: u64 = 40;
+
+/// One text of so many is refused at most: bqemulator hands them to `DuckDB`.
 const REFUSED: usize = 8;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -162,9 +207,10 @@ async fn bqemulator_says_what_is_kept_here() {
     let place = Place::new().await;
     let engine = place.engine();
     let emulator = emulator::lease().await;
-    copy(&place, &emulator).await;
+    place.copy_to(&emulator).await;
     let client = BigQuery::connect(&config(emulator.rest_url(), emulator.storage_url(), None)).await.unwrap();
-    let random = Texts::new(7, &place.slug).take(JUDGED);
+    let (cases, seed) = long_run(JUDGED);
+    let random = Texts::new(seed, &place.slug).take(usize::try_from(cases).unwrap());
     let panels = place.panels().into_iter().map(|(_, sql)| Asked { sql, days: 5, step: "1h" });
     let (mut refused, mut judged) = (vec![], 0);
     for Asked { sql, days, step } in panels.chain(random) {
@@ -178,36 +224,7 @@ async fn bqemulator_says_what_is_kept_here() {
             }
         }
     }
-    assert!(refused.len() <= REFUSED, "{} texts are refused, {judged} judged\n{}", refused.len(), refused.join("\n\n"));
-}
-
-/// Puts all tables and views, as they are, into the emulator; its views are of the same day for ever.
-async fn copy(place: &Place, emulator: &Emulator) {
-    let today = format!("DATE '{}'", place.clock.now().date());
-    let mut views: Vec<(TableId, String)> = vec![];
-    for id in place.tables.tables() {
-        let table = place.tables.table(&id).await.unwrap();
-        if let Some(text) = table.view_sql {
-            views.push((id, text.replace("CURRENT_DATE()", &today)));
-            continue;
-        }
-        let TableId { project, dataset, table: name } = &id;
-        let url = format!("{}/projects/{project}/datasets/{dataset}/tables/{name}", place.server.v2_url());
-        let described: Value = reqwest::get(url).await.unwrap().json().await.unwrap();
-        emulator.create_dataset(project, dataset).await;
-        let fields = described["schema"]["fields"].clone();
-        emulator.create_table(&id, fields, table.partitioning.as_ref()).await.unwrap();
-        let rows = place.tables.run(Job::new(uuid::Uuid::new_v4().to_string(), format!("SELECT * FROM `{id}`")));
-        let rows = rows.await.unwrap().batches.concat().unwrap();
-        if rows.num_rows() > 0 {
-            emulator.load(&id, &rows).await;
-        }
-    }
-    // Unions of live and daily tables first: the others read them.
-    let is_union = |text: &str| text.contains("UNION ALL");
-    views.sort_by_key(|(id, text)| (!is_union(text) || id.table.contains("other_events"), id.clone()));
-    for (id, text) in views {
-        emulator.create_dataset(&id.project, &id.dataset).await;
-        emulator.create_view(&id, &text).await;
-    }
+    let said = format!("{} texts are refused, {judged} judged", refused.len());
+    eprintln!("{said}");
+    assert!(refused.len() * REFUSED <= judged, "{said}\n{}", refused.join("\n\n"));
 }

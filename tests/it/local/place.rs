@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::Value;
 use weir::app::App;
 use weir::batches::Batches;
 use weir::board::{Board, Item};
@@ -16,12 +17,14 @@ use weir::source::embedded::Embedded;
 use weir::source::fake::{FakeConfig, FakeServer};
 use weir::source::{Job, Source};
 use weir_plan::extent::HOUR;
-use weir_plan::{Extent, Query, Timestamp};
+use weir_plan::local::Keep;
+use weir_plan::{Extent, Query, TableId, Timestamp};
 
 use crate::conformance::config;
+use crate::support::emulator::Emulator;
 use crate::support::python::repository;
 
-pub(super) fn at(text: &str) -> Timestamp {
+pub(crate) fn at(text: &str) -> Timestamp {
     Timestamp::parse(text, Timestamp::MIN).unwrap()
 }
 
@@ -32,9 +35,9 @@ pub(super) fn hours(hours: u64) -> Duration {
 /// Within a slot to the second, an answer is fresh.
 pub(super) const SLOT_AND_MORE: Duration = Duration::from_secs(301);
 
-pub(super) struct Place {
+pub(crate) struct Place {
     pub(super) clock: Arc<ManualClock>,
-    pub(super) tables: Arc<Embedded>,
+    pub(crate) tables: Arc<Embedded>,
     pub(super) server: FakeServer,
     client: Arc<BigQuery>,
     /// A live experiment with several branches.
@@ -46,7 +49,7 @@ impl Place {
     /// 12 recipes and 6 days, at 15:00 of 2024-03-10: tables are as old as noon, and partitions younger than
     /// the grace of two hours are awaited. The daily job for 03-10 is nine hours late; that for 03-07 stops
     /// at nine o'clock, and runs again on 03-12.
-    pub(super) async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let now = at("2024-03-10T12:00:00Z");
         let clock = Arc::new(ManualClock::new(now));
         let mut config_of_data = SyntheticConfig { history_days: 6, live_days: 4, ..SyntheticConfig::small(now) };
@@ -76,7 +79,11 @@ impl Place {
     }
 
     /// An app that keeps what Mozilla's boards read; settled days in a folder, where one is given.
-    pub(super) fn app(&self, folder: Option<&Path>) -> App {
+    pub(crate) fn app(&self, folder: Option<&Path>) -> App {
+        self.app_with(folder, &[])
+    }
+
+    fn app_with(&self, folder: Option<&Path>, keep: &[Keep]) -> App {
         let clock = Arc::clone(&self.clock) as Arc<dyn Clock>;
         let store = StoreSettings::of(64 << 20);
         let mut app = match folder {
@@ -86,8 +93,11 @@ impl Place {
             }
             None => App::new(store, clock, App::GRACE),
         };
-        let local = Arc::new(LocalSettings::ready_made());
-        let settings = EngineSettings { local, ..EngineSettings::default() };
+        let mut local = LocalSettings::ready_made();
+        for relation in local.relations.iter_mut().filter(|it| it.source.grain < hours(1)) {
+            relation.keep = keep.to_vec();
+        }
+        let settings = EngineSettings { local: Arc::new(local), ..EngineSettings::default() };
         app.add_source("only", Arc::clone(&self.client) as Arc<dyn Source>, settings);
         app
     }
@@ -95,6 +105,12 @@ impl Place {
     /// The engine of such an app without a folder.
     pub(super) fn engine(&self) -> Arc<Engine> {
         self.app(None).source(None).unwrap()
+    }
+
+    /// An engine that keeps a day at five minutes, two more by the hour, and the others by the day.
+    pub(super) fn coarse_engine(&self) -> Arc<Engine> {
+        let keep = |minutes, days| Keep { step: Duration::from_mins(minutes), days };
+        self.app_with(None, &[keep(5, Some(1)), keep(60, Some(3)), keep(1440, None)]).source(None).unwrap()
     }
 
     /// A query for the last days up to now, that takes nothing stale.
@@ -129,6 +145,37 @@ impl Place {
                 .replace("$normalized_channel", "'release', 'beta', 'nightly'")
         };
         panels.map(|(title, sql)| (title, written(sql))).collect()
+    }
+
+    /// Puts all tables and views, as they are, into the emulator; its views are of the same day for ever.
+    pub(crate) async fn copy_to(&self, emulator: &Emulator) {
+        let today = format!("DATE '{}'", self.clock.now().date());
+        let mut views: Vec<(TableId, String)> = vec![];
+        for id in self.tables.tables() {
+            let table = self.tables.table(&id).await.unwrap();
+            if let Some(text) = table.view_sql {
+                views.push((id, text.replace("CURRENT_DATE()", &today)));
+                continue;
+            }
+            let TableId { project, dataset, table: name } = &id;
+            let url = format!("{}/projects/{project}/datasets/{dataset}/tables/{name}", self.server.v2_url());
+            let described: Value = reqwest::get(url).await.unwrap().json().await.unwrap();
+            emulator.create_dataset(project, dataset).await;
+            let fields = described["schema"]["fields"].clone();
+            emulator.create_table(&id, fields, table.partitioning.as_ref()).await.unwrap();
+            let rows = self.tables.run(Job::new(uuid::Uuid::new_v4().to_string(), format!("SELECT * FROM `{id}`")));
+            let rows = rows.await.unwrap().batches.concat().unwrap();
+            if rows.num_rows() > 0 {
+                emulator.load(&id, &rows).await;
+            }
+        }
+        // Unions of live and daily tables first: the others read them.
+        let is_union = |text: &str| text.contains("UNION ALL");
+        views.sort_by_key(|(id, text)| (!is_union(text) || id.table.contains("other_events"), id.clone()));
+        for (id, text) in views {
+            emulator.create_dataset(&id.project, &id.dataset).await;
+            emulator.create_view(&id, &text).await;
+        }
     }
 }
 
