@@ -228,7 +228,7 @@ func Files() error {
 func complete() error {
 	text, err := os.ReadFile(filepath.Join(dist, "plugin.json"))
 	if err != nil {
-		return err
+		return fmt.Errorf("dist/ is not complete; build it first: %w", err)
 	}
 	var described struct {
 		ID, Executable string

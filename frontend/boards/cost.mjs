@@ -5,6 +5,9 @@ const SINCE = 'Since the plugin was started, in days of UTC.';
 
 const number = (displayName, unit = 'short', width = 90) => ({ displayName, unit, 'custom.width': width });
 
+/** Shares of nothing, and times of no job. */
+const NONE = [{ type: 'special', options: { match: 'null+nan', result: { text: '–', index: 0 } } }];
+
 /** The ledger's columns, and ours, as they are called and in what unit they are. */
 const COLUMNS = {
   day: { displayName: 'Day' },
@@ -18,8 +21,8 @@ const COLUMNS = {
   bytes_billed: number('Billed', 'bytes'),
   bytes_uncached: number('Without Weir', 'bytes', 120),
   bytes_saved: number('Saved', 'bytes'),
-  saved_share: number('Saved, share', 'percentunit', 120),
-  slot_ms_per_job: number('Slot time per job', 'ms', 150),
+  saved_share: { ...number('Saved, share', 'percentunit', 120), mappings: NONE },
+  slot_ms_per_job: { ...number('Slot time per job', 'ms', 150), mappings: NONE },
 };
 
 const named = (...names) => names.map((name) => field(name, COLUMNS[name]));

@@ -1,5 +1,5 @@
 // Enrollment of one experiment: the panels of the board that Experimenter's users know, in their order.
-import { chosen, cumulative, flow, level, mismatch, searches, sum, total, view } from './monitoring.mjs';
+import { chosen, cumulative, flow, level, mismatch, searches, standing, sum, total, view } from './monitoring.mjs';
 import { board, EXPERIMENTS, field, labels, series, sql, stat, table, text, thresholds, variable } from './panels.mjs';
 
 const LIVE = 'Five-minute windows, a few minutes late; not de-duplicated for the last two days.';
@@ -56,8 +56,8 @@ function flows(title, name, options = {}, shown) {
   return both(title, LIVE, flow(name, options), flow(name, { ...options, by: ['branch'] }), shown);
 }
 
-function levels(title, note, name) {
-  return both(title, note, total(level(name)), level(name));
+function levels(title, note, name, add = total) {
+  return both(title, note, add(level(name)), level(name));
 }
 
 function search(title, column, view) {
@@ -109,8 +109,8 @@ export default board({
       ],
     },
     levels('Daily active population', DAILY, ACTIVE),
-    levels('Cumulative population estimate', LIVE, POPULATION),
-    flows('Daily enrollments', 'experiment_enrollment_overall', { bucket: '1d' }, { bars: true }),
+    levels('Cumulative population estimate', LIVE, POPULATION, standing),
+    flows('Daily enrollments', 'experiment_enrollment_overall', { bucket: '1d' }, { bars: true, stack: true }),
     flows('Enrollment overall', 'experiment_enrollment_overall'),
     flows('Unenrollment overall', 'experiment_unenrollment_overall'),
     {

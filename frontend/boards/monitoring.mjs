@@ -45,6 +45,12 @@ export function total(sql) {
   return `SELECT time, SUM(value) AS value\nFROM (\n${unordered(sql)}\n)\nGROUP BY 1\nORDER BY 1`;
 }
 
+/** The sum of running totals: a branch without rows in a bucket, such as the last one, stands where it stood. */
+export function standing(sql) {
+  const grown = 'value - IFNULL(LAG(value) OVER (PARTITION BY branch ORDER BY time), 0) AS value';
+  return cumulative(total(`SELECT time, ${grown}\nFROM (\n${unordered(sql)}\n)`));
+}
+
 /** Events from the range's start on. */
 export function cumulative(sql, by) {
   const partition = by ? `PARTITION BY ${by} ` : '';

@@ -102,6 +102,8 @@ export function series(title, description, target, { stack = false, bars = false
     drawStyle: bars ? 'bars' : 'line', lineWidth: 1, fillOpacity: bars || stack ? 60 : 0, showPoints: bars ? 'never' : 'auto',
     pointSize: 5, spanNulls: !bars, axisSoftMin: 0,
     stacking: { mode: stack ? 'normal' : 'none', group: 'A' },
+    // A bucket's bar begins where the bucket does.
+    ...(bars ? { barAlignment: 1 } : {}),
   };
   return panel('timeseries', title, description, target, {
     fieldConfig: { defaults: { unit, custom, color: { mode: 'palette-classic' }, ...(name ? { displayName: name } : {}) }, overrides },

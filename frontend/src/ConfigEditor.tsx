@@ -122,9 +122,9 @@ export function ConfigEditor({ options, onOptionsChange }: Props) {
       </FieldSet>
       <FieldSet label="Cache">
         {fields(CACHE)}
-        <InlineField label="Kept here" labelWidth={LABEL} tooltip="Any SQL over these is answered without a job of its own">
+        <InlineField label="Local relations" labelWidth={LABEL} tooltip="Kept in memory: any SQL over these is answered without a job of its own">
           <Select
-            aria-label="Kept here"
+            aria-label="Local relations"
             width={40}
             options={RELATIONS}
             value={jsonData.localRelations ?? ''}
@@ -132,7 +132,7 @@ export function ConfigEditor({ options, onOptionsChange }: Props) {
           />
         </InlineField>
         {jsonData.localRelations &&
-          fields([{ name: 'localMemory', label: 'In memory at most', placeholder: '2GiB', tooltip: 'Of each of them; empty: no limit' }])}
+          fields([{ name: 'localMemory', label: 'Memory of each at most', placeholder: '2GiB', tooltip: 'Empty: no limit' }])}
         {fields(AUDIT)}
         <Descriptors value={jsonData.descriptors} onSet={set} />
         <Purge name={options.name} />

@@ -1,6 +1,6 @@
 // The SQL editor: Grafana's code editor with completion, a mark at a mistake, and Ctrl+Enter.
 import { CodeEditor, CodeEditorSuggestionItem, CodeEditorSuggestionItemKind } from '@grafana/ui';
-import React, { useEffect, useRef } from 'react';
+import React, { useCallback, useEffect, useRef } from 'react';
 import { Catalog, Offer, offers, offline } from './complete';
 import { Editor, Monaco, provide } from './monaco';
 import { Position } from './place';
@@ -34,6 +34,9 @@ export function SqlEditor(props: Props) {
     }
   };
 
+  // The same at every render: another would be registered anew, at which Monaco asks again, and offers words.
+  const suggestions = useCallback(() => (editor.current?.monaco ? [] : offline(now.current.variables).map(item)), []);
+
   const { mistake } = props;
   useEffect(() => {
     const model = editor.current?.editor.getModel();
@@ -52,7 +55,7 @@ export function SqlEditor(props: Props) {
       onBlur={props.onChange}
       onSave={props.onRun}
       onEditorDidMount={mounted as (editor: unknown) => void}
-      getSuggestions={() => (editor.current?.monaco ? [] : offline(props.variables).map(item))}
+      getSuggestions={suggestions}
     />
   );
 }

@@ -90,6 +90,9 @@ export function outcome(provenance: Provenance): string {
   return `${billed}${saved}, ${age(age_s)} old, ${status}`;
 }
 
+/** BigQuery's own note of a place, which is one in the expanded text. */
+const PLACE = / at \[\d+:\d+\]$/;
+
 /** What a look ahead at a query found. */
 export function ahead(check: Check): string {
   switch (check.state) {
@@ -99,7 +102,7 @@ export function ahead(check: Check): string {
       return 'Checking …';
     case 'invalid': {
       const { position, message } = check;
-      return position ? `Line ${position.line}, column ${position.column}: ${message}` : message;
+      return position ? `Line ${position.line}, column ${position.column}: ${message.replace(PLACE, '')}` : message;
     }
     case 'failed':
       return `Not checked: ${check.message}`;

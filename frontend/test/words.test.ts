@@ -44,7 +44,7 @@ test('a look ahead says what is stored already', () => {
   expect(ahead({ state: 'valid', validation: {} as never, explanation: here })).toBe(
     'Valid. local: no job of its own; its rows are here'
   );
-  expect(ahead({ state: 'invalid', message: 'Unrecognized name: x', position: { line: 2, column: 8 } })).toBe(
+  expect(ahead({ state: 'invalid', message: 'Unrecognized name: x at [5:31]', position: { line: 2, column: 8 } })).toBe(
     'Line 2, column 8: Unrecognized name: x'
   );
 });

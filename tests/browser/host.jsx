@@ -112,7 +112,9 @@ function Board({ board }) {
       setVariables(templates.getVariables());
       const panels = board.panels.filter(({ targets }) => targets);
       const answered = panels.map(async (panel) => {
-        const answer = await transformed(panel, await ask(panel.targets, panel.type === 'timeseries' ? 3_600_000 : 60_000, { dashboardUID: board.uid, panelId: panel.id }));
+        const asked = await ask(panel.targets, panel.type === 'timeseries' ? 3_600_000 : 60_000, { dashboardUID: board.uid, panelId: panel.id });
+        window.host.provenances[panel.title] = asked.series[0]?.meta?.custom;
+        const answer = await transformed(panel, asked);
         setAnswers((before) => ({ ...before, [panel.id]: answer }));
       });
       await Promise.all(answered);
@@ -141,7 +143,7 @@ function Board({ board }) {
 
 async function main() {
   const params = new URLSearchParams(location.search);
-  window.host = { text };
+  window.host = { text, provenances: {} };
   const jsonData = await (await fetch('/page/settings.json')).json();
   const plugin = await load({ '@grafana/data': data, '@grafana/runtime': runtime, '@grafana/ui': ui, react: { ...React, default: React }, rxjs }, data.DataSourcePlugin);
   instance(plugin, jsonData);

@@ -7,7 +7,7 @@ import { lastValueFrom } from 'rxjs';
 const theme = data.createTheme();
 
 /** Options of fields that Grafana's application registers. */
-const PLAIN = ['unit', 'min', 'max', 'decimals', 'displayName', 'color', 'thresholds', 'mappings', 'links', 'noValue', 'custom.displayMode', 'custom.lineWidth', 'custom.fillOpacity', 'custom.drawStyle', 'custom.showPoints', 'custom.pointSize', 'custom.stacking', 'custom.axisSoftMin', 'custom.align', 'custom.width', 'custom.spanNulls'];
+const PLAIN = ['unit', 'min', 'max', 'decimals', 'displayName', 'color', 'thresholds', 'mappings', 'links', 'noValue', 'custom.displayMode', 'custom.lineWidth', 'custom.fillOpacity', 'custom.drawStyle', 'custom.barAlignment', 'custom.showPoints', 'custom.pointSize', 'custom.stacking', 'custom.axisSoftMin', 'custom.align', 'custom.width', 'custom.spanNulls'];
 
 const registry = new data.FieldConfigOptionsRegistry(() =>
   PLAIN.map((id) => {
