@@ -10,7 +10,6 @@ use weir::source::{Job, Source as _};
 
 use crate::conformance::config;
 use crate::local::place::{self, Place};
-use crate::support::emulator;
 
 const ENROLLMENT: &str = "`moz-fx-data-shared-prod.telemetry_derived.experiment_enrollment_aggregates_live_v1`";
 const SEARCH: &str = "`moz-fx-data-shared-prod.telemetry_derived.experiment_search_aggregates_live_v1`";
@@ -64,8 +63,7 @@ fn windows() -> BTreeMap<&'static str, (String, bool)> {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_dataset_of_every_experiment_is_what_bqemulator_adds_up() {
     let place = Place::new().await;
-    let emulator = emulator::lease().await;
-    place.copy_to(&emulator).await;
+    let emulator = place::copied().await;
     let client = BigQuery::connect(&config(emulator.rest_url(), emulator.storage_url(), None)).await.unwrap();
     let app = place.app(None);
     let figures = app.figures(None).unwrap();

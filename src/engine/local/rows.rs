@@ -189,7 +189,8 @@ impl Engine {
     pub async fn load_locals(self: &Arc<Self>, mut progress: impl FnMut(&Loaded)) -> Result<()> {
         let Some(place) = &self.locals.place else { return Ok(()) };
         let now = self.shared.clock.now();
-        let query = Query::new("");
+        let mut query = Query::new("");
+        query.principal = Some("weir".to_owned());
         for relation in self.relations(&query, place, now).await {
             let first = self.first_day(&relation, &query, now).await?;
             let end = relation.end(now);

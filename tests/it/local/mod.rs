@@ -20,7 +20,6 @@ use weir_plan::analysis::reason;
 use self::place::{Place, SLOT_AND_MORE, ask, at, hours};
 use self::texts::{Asked, Texts};
 use crate::conformance::config;
-use crate::support::emulator;
 use crate::support::process::weir;
 use crate::support::python::repository;
 
@@ -161,7 +160,13 @@ async fn a_job_that_fails_leaves_what_is_there_and_says_that_it_is_stale() {
     }
     place.server.script().clear();
     place.advance(Duration::from_mins(2));
-    let answer = ask(&engine, &place.query(sql, 2, "1h")).await;
+    let mut query = place.query(sql, 2, "1h");
+    query.cache.skip_read = true;
+    let mut answer = ask(&engine, &query).await;
+    if answer.provenance.status == Status::Joined {
+        // A try from before, which went on behind its callers.
+        answer = ask(&engine, &query).await;
+    }
     assert!(answer.provenance.status != Status::Stale && answer.provenance.age_s < 1.0, "{:?}", answer.provenance);
     assert!(answer.batches.has_same_rows(&place.direct(&answer).await).unwrap());
 }
@@ -206,8 +211,7 @@ const REFUSED: usize = 8;
 async fn bqemulator_says_what_is_kept_here() {
     let place = Place::new().await;
     let engine = place.engine();
-    let emulator = emulator::lease().await;
-    place.copy_to(&emulator).await;
+    let emulator = place::copied().await;
     let client = BigQuery::connect(&config(emulator.rest_url(), emulator.storage_url(), None)).await.unwrap();
     let (cases, seed) = long_run(JUDGED);
     let random = Texts::new(seed, &place.slug).take(usize::try_from(cases).unwrap());

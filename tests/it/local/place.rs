@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
+use tokio::sync::{Mutex, MutexGuard, OnceCell};
 use weir::app::App;
 use weir::batches::Batches;
 use weir::board::{Board, Item};
@@ -148,7 +149,7 @@ impl Place {
     }
 
     /// Puts all tables and views, as they are, into the emulator; its views are of the same day for ever.
-    pub(crate) async fn copy_to(&self, emulator: &Emulator) {
+    async fn copy_to(&self, emulator: &Emulator) {
         let today = format!("DATE '{}'", self.clock.now().date());
         let mut views: Vec<(TableId, String)> = vec![];
         for id in self.tables.tables() {
@@ -177,6 +178,17 @@ impl Place {
             emulator.create_view(&id, &text).await;
         }
     }
+}
+
+/// An emulator of its own with a copy of a place's tables, for as long as the guard lives.
+pub(crate) async fn copied() -> MutexGuard<'static, Emulator> {
+    static COPY: OnceCell<Mutex<Emulator>> = OnceCell::const_new();
+    let copy = async || {
+        let emulator = Emulator::start().await;
+        Place::new().await.copy_to(&emulator).await;
+        Mutex::new(emulator)
+    };
+    COPY.get_or_init(copy).await.lock().await
 }
 
 pub(super) async fn ask(engine: &Arc<Engine>, query: &Query) -> Answer {

@@ -1,7 +1,7 @@
 //! bqemulator, the outside judge of SQL: one per test process, used by one test at a time.
 //!
-//! It is strictly serial and its memory grows with each answer, so there is one and it is leased. It
-//! ends when this process does, however that ends: `tests/emulator/launch.py` watches its standard input.
+//! It is strictly serial and its memory grows with each answer, so there is one and it is leased; tests whose
+//! tables are called as its are have another. Each ends when this process does, however that ends: `tests/emulator/launch.py` watches its standard input.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -118,7 +118,8 @@ impl Emulator {
         answer.json().await.unwrap()
     }
 
-    async fn start() -> Self {
+    /// One of its own, beside the leased one.
+    pub(crate) async fn start() -> Self {
         let mut last = String::new();
         // A port may be taken between its choice and its use.
         for _ in 0..3 {
