@@ -59,7 +59,7 @@ impl Place {
     fn new() -> Outcome<Self> {
         let (generated, folder) = (Generated::new()?, tempfile::tempdir()?);
         let bucket = Bucket::folder(folder.path())?;
-        let publisher = Publisher::new(generated.app.figures(None)?, bucket, PublishSettings::default());
+        let publisher = Publisher::new(&*generated.app.figures(None)?, bucket, PublishSettings::default());
         Ok(Self { generated, publisher, folder, resident: resident()? })
     }
 

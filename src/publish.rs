@@ -89,7 +89,7 @@ pub struct Publisher {
 
 impl Publisher {
     /// A publisher; nothing is written yet.
-    pub fn new(figures: Arc<Figures>, bucket: Bucket, settings: PublishSettings) -> Self {
+    pub fn new(figures: &Figures, bucket: Bucket, settings: PublishSettings) -> Self {
         let figures = Arc::new(figures.no_older_than(FRESH));
         Self { figures, bucket, settings }
     }

@@ -73,7 +73,7 @@ pub async fn publish(options: PublishOptions, environment: Environment) -> Resul
     let bucket = Bucket::open(&options.to, &login, options.gcs_endpoint.as_deref(), &clock).await?;
     let form = if options.compat { Form::Exporter } else { Form::Plain };
     let settings = PublishSettings { form, granularity: options.granularity, counts_at: options.counts_at };
-    let publisher = Publisher::new(figures, bucket, settings);
+    let publisher = Publisher::new(&figures, bucket, settings);
     let stop = CancellationToken::new();
     stop_on_signal(stop.clone())?;
     let outcome = tokio::select! {

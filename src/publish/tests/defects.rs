@@ -181,7 +181,7 @@ async fn defect_7_rounds_do_not_overlap_and_none_is_cut_short() {
     let place = Place::new();
     let store = Arc::new(Failing::new());
     let publisher =
-        Publisher::new(place.figures(), Bucket::over(Arc::clone(&store) as _, "memory:"), PublishSettings::default());
+        Publisher::new(&place.figures(), Bucket::over(Arc::clone(&store) as _, "memory:"), PublishSettings::default());
     let (told, mut rounds) = tokio::sync::mpsc::unbounded_channel();
     let all = publisher.publish_every(Duration::from_micros(1), &Progress::Lines, |round| {
         told.send(round.unwrap().tally).unwrap();
@@ -208,11 +208,8 @@ async fn defect_8_names_are_stable_and_nothing_is_copied_or_removed() {
     let figures = place.figures();
     // It panics at a copy and at a removal.
     let store = Arc::new(Failing::new());
-    let publisher = Publisher::new(
-        Arc::clone(&figures),
-        Bucket::over(Arc::clone(&store) as _, "memory:"),
-        PublishSettings::default(),
-    );
+    let publisher =
+        Publisher::new(&figures, Bucket::over(Arc::clone(&store) as _, "memory:"), PublishSettings::default());
     let names = async || index(&publisher.bucket).await.objects.into_keys().collect::<BTreeSet<_>>();
     publisher.publish(&Progress::Lines).await.unwrap();
     let first = names().await;

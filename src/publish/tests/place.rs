@@ -79,7 +79,7 @@ impl Published {
     /// Publishes once, to memory.
     pub(super) async fn once(figures: &Arc<Figures>, form: Form) -> Self {
         let settings = PublishSettings { form, ..PublishSettings::default() };
-        let publisher = Publisher::new(Arc::clone(figures), Bucket::memory(), settings);
+        let publisher = Publisher::new(figures, Bucket::memory(), settings);
         let summary = publisher.publish(&Progress::Lines).await.unwrap();
         Self { publisher, summary }
     }

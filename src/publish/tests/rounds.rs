@@ -135,7 +135,7 @@ async fn the_exporters_form_says_the_same_in_text() {
 async fn a_granularity_that_is_set_holds_for_all_but_coarser_datasets() {
     let place = Place::new();
     let settings = PublishSettings { granularity: Some(Granularity::Hour), ..PublishSettings::default() };
-    let publisher = Publisher::new(place.figures(), Bucket::memory(), settings);
+    let publisher = Publisher::new(&place.figures(), Bucket::memory(), settings);
     publisher.publish(&Progress::Lines).await.unwrap();
     let mut minutes = BTreeSet::new();
     for name in index(&publisher.bucket).await.objects.keys().filter(|name| name.ends_with("_by_branch.json")) {
