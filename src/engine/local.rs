@@ -325,11 +325,10 @@ impl Engine {
                 continue;
             }
             let ranges = || own.iter().chain(totals.iter().map(|(_, days)| days)).copied();
-            let first = match asking {
-                Asking::Nothing => rows::since(&relation.declared).or(ranges().map(Extent::start).min()),
-                Asking::Jobs | Asking::Anew => Some(self.first_day(relation, query, now).await?),
+            let first = match self.first_day(relation, query, asking, now).await {
+                Err(_) if asking == Asking::Nothing => ranges().map(Extent::start).min().unwrap_or(now),
+                first => first?,
             };
-            let first = first.unwrap_or(now);
             let end = relation.end(now);
             let clip = |days: Extent| Extent::new(days.start().max(first), days.end().min(end).max(first));
             let ends = ranges().map(Extent::end).max();

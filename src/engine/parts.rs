@@ -246,15 +246,16 @@ impl Engine {
         Key::new(format!("listing {} {scopes:?} {}", self.identity, listing.sql))
     }
 
-    /// The day of the first partition of a table.
+    /// The day of the first partition of a table, as far as it is known without a job where none may run.
     pub(super) async fn first_partition(
         self: &Arc<Self>,
         query: &Query,
         table: &TableId,
         location: Option<&str>,
+        asking: Asking,
         now: Timestamp,
     ) -> Result<Option<Timestamp>> {
-        let changed = self.changed(query, table, location, Asking::Jobs, now).await?;
+        let changed = self.changed(query, table, location, asking, now).await?;
         let days = changed.stamps.keys().filter_map(|id| {
             let day = id.get(..8).filter(|day| day.bytes().all(|digit| digit.is_ascii_digit()))?;
             chrono::NaiveDate::parse_from_str(day, "%Y%m%d").ok()

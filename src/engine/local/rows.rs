@@ -86,13 +86,14 @@ impl Engine {
         self: &Arc<Self>,
         relation: &Relation,
         query: &Query,
+        asking: Asking,
         now: Timestamp,
     ) -> Result<Timestamp> {
         if let Some(since) = since(&relation.declared) {
             return Ok(since);
         }
         let (table, _) = relation.template.descriptor().settled_by();
-        let first = self.first_partition(query, table, relation.location.as_deref(), now).await?;
+        let first = self.first_partition(query, table, relation.location.as_deref(), asking, now).await?;
         first.ok_or_else(|| no_days(&relation.declared))
     }
 
@@ -192,7 +193,7 @@ impl Engine {
         let mut query = Query::new("");
         query.principal = Some("weir".to_owned());
         for relation in self.relations(&query, place, now).await {
-            let first = self.first_day(&relation, &query, now).await?;
+            let first = self.first_day(&relation, &query, Asking::Jobs, now).await?;
             let end = relation.end(now);
             let mut ends = vec![];
             let recent = Timestamp::saturating(now.floor(DAY).micros() - 2 * DAY);
