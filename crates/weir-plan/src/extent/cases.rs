@@ -26,6 +26,17 @@ fn set(ranges: &[(i64, i64)]) -> Ranges {
 }
 
 #[test]
+fn a_moment_is_told_in_every_unit_rounded_down() {
+    let units = |time: Timestamp| (time.micros(), time.millis(), time.seconds());
+    let time = at("2024-01-01T00:00:01.5009Z");
+    assert_eq!(units(time), (1_704_067_201_500_900, 1_704_067_201_500, 1_704_067_201));
+    assert_eq!(time.iso_millis(), "2024-01-01T00:00:01.500Z");
+    assert_eq!(units(Timestamp::saturating(-1)), (-1, -1, -1));
+    let ends = [Timestamp::MIN, Timestamp::MAX].map(|end| end.to_string());
+    assert_eq!(ends, ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59.999999Z"]);
+}
+
+#[test]
 fn what_is_missing_is_what_is_needed_and_not_there() {
     type Pairs<'a> = &'a [(i64, i64)];
     let cases: [(Pairs, (i64, i64), Pairs); 10] = [
