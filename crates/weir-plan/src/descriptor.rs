@@ -410,6 +410,23 @@ mod tests {
     }
 
     #[test]
+    fn the_daily_table_settles_the_past_by_its_own_partitions() {
+        let json = r#"{
+            "table": "p.d.view", "time_column": "ts", "daily_table": "p.d.daily",
+            "branches": [
+                {"table": "p.d.live", "side": "live", "pruning": {"column": "received"}},
+                {"table": "p.d.daily", "side": "daily", "pruning": {"column": "day"}}
+            ]
+        }"#;
+        let read: SourceDescriptor = serde_json::from_str(json).unwrap();
+        let (table, pruning) = read.settled_by();
+        assert_eq!((table.table.as_str(), pruning.unwrap().column.as_str()), ("daily", "day"));
+        let ready_made = Descriptors::ready_made();
+        let known = "moz-fx-data-shared-prod.telemetry.experiment_enrollment_overall".parse().unwrap();
+        assert_eq!(ready_made.get(&known).unwrap().time_column.as_deref(), Some("time"));
+    }
+
+    #[test]
     fn a_later_descriptor_replaces_an_earlier_one() {
         let table = TableId::new("p", "d", "t");
         let mut all: Descriptors = [SourceDescriptor::new(table.clone())].into_iter().collect();

@@ -420,6 +420,40 @@ mod tests {
     }
 
     #[test]
+    fn lifetimes_end_at_their_age() {
+        let mut asked = query(FILTER, "2024-01-01", "2024-01-02");
+        asked.step = Some("1h".parse().unwrap());
+        let open = only(&asked, "2024-01-02T00:09:59Z").freshness.fresh_for;
+        let past = only(&asked, "2024-01-02T00:10:00Z").freshness.fresh_for;
+        assert_eq!((open, past), (Duration::from_mins(5), Duration::from_mins(1)));
+        asked.cache.max_stale = Some(Duration::from_mins(2));
+        let segment = only(&asked, "2024-01-02");
+        assert_eq!(segment.freshness.stale_until, Duration::from_mins(7));
+        let fetched = at("2024-01-02");
+        for (now, expected) in [
+            ("2024-01-02T00:04:59Z", Verdict::Fresh),
+            ("2024-01-02T00:05:00Z", Verdict::Stale),
+            ("2024-01-02T00:06:59Z", Verdict::Stale),
+            ("2024-01-02T00:07:00Z", Verdict::Expired),
+        ] {
+            assert_eq!(segment.judge(fetched, false, at(now)), expected, "{now}");
+        }
+    }
+
+    #[test]
+    fn a_key_is_named_by_its_digest_and_knows_its_meaning() {
+        use std::hash::{BuildHasher as _, RandomState};
+        // SHA-256 of "abc", as FIPS 180-2 has it.
+        let key = Key::new("abc".to_owned());
+        assert_eq!(key.short_hex(), "ba7816bf8f01cfea414140de5dae2223");
+        assert_eq!((key.preimage(), format!("{key:?}")), ("abc", format!("Key({})", key.short_hex())));
+        let state = RandomState::new();
+        assert_ne!(state.hash_one(&key), state.hash_one(Key::new("abd".to_owned())));
+        let modes = [Mode::Local, Mode::Delta, Mode::Rows, Mode::Whole, Mode::Off].map(|mode| mode.to_string());
+        assert_eq!(modes, ["local", "delta", "rows", "whole", "off"]);
+    }
+
+    #[test]
     fn what_is_not_a_query_is_refused_by_name() {
         let cases = [
             ("DELETE FROM t WHERE true", "DELETE"),

@@ -222,6 +222,9 @@ fn only_bare_additive_aggregates_are_derivable() {
     check("-SUM(x)", "", false);
     check("STRING_AGG(x)", "", false);
     check("ANY_VALUE(x)", "", false);
+    check("MAX(x HAVING MIN y)", "", false);
+    check("MAX(x) IGNORE NULLS", "", false);
+    check("SUM(x) WITHIN GROUP (ORDER BY y)", "", false);
     check("SUM(x)", " HAVING SUM(x) > 1", false);
     check("SUM(x)", ", channel", false);
     check("SUM(SUM(x)) OVER (PARTITION BY {b})", "", false);

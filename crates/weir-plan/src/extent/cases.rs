@@ -37,6 +37,17 @@ fn a_moment_is_told_in_every_unit_rounded_down() {
 }
 
 #[test]
+fn beyond_a_day_steps_are_of_whole_days_and_a_month_counts_as_thirty() {
+    const DAY_MS: i64 = 86_400_000;
+    for (millis, days) in [(DAY_MS - 1, 1), (DAY_MS, 1), (DAY_MS + 1, 2), (2 * DAY_MS, 2), (2 * DAY_MS + 1, 3)] {
+        assert_eq!(Step::suggested(millis).unwrap(), Step::Micros(days * DAY), "{millis}");
+    }
+    assert_eq!((step("3M").millis(), step("1y").millis()), (90 * DAY_MS, 360 * DAY_MS));
+    assert_eq!(step("1000000d"), Step::Micros(1_000_000 * DAY));
+    assert!("1000001d".parse::<Step>().is_err());
+}
+
+#[test]
 fn what_is_missing_is_what_is_needed_and_not_there() {
     type Pairs<'a> = &'a [(i64, i64)];
     let cases: [(Pairs, (i64, i64), Pairs); 10] = [
