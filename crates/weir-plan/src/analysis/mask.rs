@@ -239,5 +239,7 @@ mod tests {
         check(&"a+".repeat(401), reason::TOO_COMPLEX);
         check(&"a IS NULL ".repeat(401), reason::TOO_COMPLEX);
         check(&" ".repeat(LONGEST + 1), reason::TOO_COMPLEX);
+        assert!(mask(&" ".repeat(LONGEST)).is_ok());
+        assert_eq!(LONGEST, 262_144);
     }
 }

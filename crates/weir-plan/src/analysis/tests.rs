@@ -172,6 +172,7 @@ fn an_expansion_that_says_something_else_is_refused() {
     check(&format!("ts >= {from} AND ts < {from}"), differs);
     check(&format!("created >= {from} AND created < {to}"), differs);
     check(&format!("ts >= {from} AND ts < {to} AND ts < {to}"), differs);
+    check(&format!("ts >= {from} AND ts < {to} AND $__timeFilter(ts)"), differs);
     check(&format!("ts >= {from} AND ts < {to} AND x IN (SELECT 1)"), differs);
     check("ts >= DATE '2024-01-01' AND ts < DATE '2024-01-02'", Ok(()));
     check("ts >= DATETIME '2024-01-01 00:00:00' AND ts < DATETIME '2024-01-02 00:00:00'", Ok(()));
@@ -195,6 +196,9 @@ fn the_details_of_delta_are_what_a_planner_needs() {
         (Some("v"), Role::Measure(Measure::Sum)),
     ];
     assert_eq!(roles, expected);
+    let all = delta("SELECT {b} t, branch, SUM(x) FROM flow WHERE {f} GROUP BY ALL");
+    let roles: Vec<_> = all.outputs.iter().map(|output| output.role).collect();
+    assert_eq!(roles, [Role::Bucket, Role::Group, Role::Measure(Measure::Sum)]);
     let order = [
         OrderKey { output: 3, descending: true, nulls_first: false },
         OrderKey { output: 0, descending: false, nulls_first: true },
@@ -223,6 +227,9 @@ fn only_bare_additive_aggregates_are_derivable() {
     check("STRING_AGG(x)", "", false);
     check("ANY_VALUE(x)", "", false);
     check("MAX(x HAVING MIN y)", "", false);
+    for name in ["COUNT", "COUNTIF", "SUM", "MIN", "MAX", "AVG"] {
+        check(&format!("{name}(x, y)"), "", false);
+    }
     check("MAX(x) IGNORE NULLS", "", false);
     check("SUM(x) WITHIN GROUP (ORDER BY y)", "", false);
     check("SUM(x)", " HAVING SUM(x) > 1", false);

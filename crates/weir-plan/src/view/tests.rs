@@ -83,6 +83,63 @@ fn tables_of_the_other_side_are_left_out() {
 }
 
 #[test]
+fn arms_that_have_no_rows_are_left_out_where_a_union_is_all_there_is() {
+    let now = at(NOW);
+    let seam = extent("2024-03-07T06:00:00Z", "2024-03-10T12:00:00Z");
+    let read = |union: &str, extent: Extent, empty: &[&str]| {
+        let empty = empty.iter().map(|name| TableId::new("p", "d", *name)).collect();
+        view(OVERALL, union).unwrap().text(extent, descriptor().sides(extent, now), now, &empty)
+    };
+    let unions = |text: &str| text.matches("\nUNION ALL\n").count();
+    assert_eq!(unions(&read(UNION, seam, &[])), 2);
+    let fewer = read(UNION, seam, &["live_a"]);
+    assert!(unions(&fewer) == 1 && !fewer.contains("live_a"), "{fewer}");
+    let none = read(UNION, seam, &["live_a", "live_b", "daily"]);
+    assert!(unions(&none) == 0 && none.contains("`p.d.live_a` WHERE FALSE"), "{none}");
+    // What stands round a union is for all of it.
+    let past = extent("2024-03-01", "2024-03-05");
+    let with = format!("WITH w AS (SELECT 1 AS one) {}", UNION.replace(" -- UNION ALL\nunion all\n", " UNION ALL "));
+    for union in [format!("{UNION} ORDER BY ts"), format!("{UNION} LIMIT 5"), with] {
+        let text = read(&union, past, &[]);
+        assert!(text.contains("`p.d.live_a` WHERE FALSE") && text.contains("`p.d.live_b` WHERE FALSE"), "{text}");
+    }
+    let all = "SELECT ALL ts, n FROM `p.d.live_a` UNION ALL SELECT ALL ts, n FROM `p.d.live_b` \
+        UNION ALL SELECT ALL ts, n FROM `p.d.daily`";
+    assert!(!read(all, past, &[]).contains("live"));
+    let nested = "SELECT ts, n FROM (SELECT ts, n FROM `p.d.live_a` UNION ALL SELECT ts, n FROM `p.d.live_b`) \
+        UNION ALL SELECT ts, n FROM `p.d.daily`";
+    let text = read(nested, past, &[]);
+    assert!(text.contains("p.d.daily") && !text.contains("live"), "{text}");
+}
+
+#[test]
+fn a_text_tells_the_tables_that_it_reads() {
+    let names = |text: &str| tables(text).map(|all| all.iter().map(ToString::to_string).collect::<Vec<_>>());
+    let joined = "WITH w AS (SELECT 1 FROM `p.d.a`) SELECT * FROM w JOIN p.d.b USING (x)";
+    assert_eq!(names(joined), Some(vec!["p.d.a".to_owned(), "p.d.b".to_owned()]));
+    assert_eq!(names("SELECT 1"), Some(vec![]));
+    assert_eq!((names("SELECT 1 FROM d.a"), names("SELECT (")), (None, None));
+}
+
+#[test]
+fn a_table_by_another_column_than_its_time_is_bounded_by_it() {
+    let table = |column: &str| SourceDescriptor {
+        time_column: Some("ts".into()),
+        pruning: branch("t", Side::Both, Some(column)).pruning,
+        ..SourceDescriptor::new(TableId::new("p", "d", "t"))
+    };
+    let day = extent("2024-03-09", "2024-03-10");
+    let by_day = table("day");
+    let text = View::of_table(&by_day).unwrap().text(day, by_day.sides(day, at(NOW)), at(NOW), &BTreeSet::new());
+    assert_eq!(
+        text,
+        "SELECT * FROM (SELECT * FROM `p.d.t` WHERE `day` >= TIMESTAMP '2024-03-09T00:00:00Z' \
+         AND `day` < TIMESTAMP '2024-03-10T00:00:00Z') AS `t`"
+    );
+    assert!(View::of_table(&table("TS")).is_none());
+}
+
+#[test]
 fn a_table_outside_of_a_union_is_read_without_rows() {
     let only = SourceDescriptor { branches: vec![branch("live_a", Side::Live, None)], ..descriptor() };
     let view = View::new(&only, |table| (table.table == "v").then_some("SELECT ts FROM `p.d.live_a`")).unwrap();
