@@ -219,6 +219,7 @@ fn only_bare_additive_aggregates_are_derivable() {
     };
     check("SUM(x), COUNT(x), COUNT(*), COUNTIF(y), MIN(x), MAX(x), AVG(x), 'c', @p", "", true);
     check("branch, UPPER(branch) u, SUM(x)", ", branch, u", true);
+    check("UPPER(Branch) u, SUM(x)", ", UPPER(`branch`)", true);
     check("SUM(x)", " ORDER BY 2", true);
     check("COUNT(DISTINCT x)", "", false);
     check("SUM(DISTINCT x)", "", false);

@@ -161,6 +161,8 @@ fn steps_are_multiples_of_units_that_divide_their_bucket_starts() {
     assert!(step("1M").is_multiple_of(DAY));
     assert!(!step("1M").is_multiple_of(WEEK));
     assert!(!step("1h").is_multiple_of(0));
+    assert!(!step("1M").is_multiple_of(0));
+    assert_eq!(["23h", "1d", "1w", "1M"].map(|name| step(name).is_of_days()), [false, true, true, true]);
 }
 
 #[test]

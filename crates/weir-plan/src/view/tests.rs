@@ -183,4 +183,7 @@ fn a_view_takes_the_place_of_its_one_name() {
     check("SELECT `p.d.v`.x FROM `p.d.v`", None);
     check("SELECT `p.d.v`.x FROM `p.d.other`", None);
     check("SELECT 'p.d.v'", None);
+    let short = [vec!["v".to_owned()]];
+    let text = substituted("SELECT v.x FROM v", &short, "SELECT 1");
+    assert_eq!(text.as_deref(), Some("SELECT v.x FROM (\nSELECT 1\n) AS `v`"), "an alias is no name of a table");
 }
