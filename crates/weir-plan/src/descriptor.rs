@@ -421,6 +421,12 @@ mod tests {
         let read: SourceDescriptor = serde_json::from_str(json).unwrap();
         let (table, pruning) = read.settled_by();
         assert_eq!((table.table.as_str(), pruning.unwrap().column.as_str()), ("daily", "day"));
+        let only = SourceDescriptor {
+            branches: read.branches[..1].to_vec(),
+            daily_table: None,
+            ..SourceDescriptor::new(TableId::new("p", "d", "filtered"))
+        };
+        assert_eq!(only.settled_by().0.table, "live");
         let ready_made = Descriptors::ready_made();
         let known = "moz-fx-data-shared-prod.telemetry.experiment_enrollment_overall".parse().unwrap();
         assert_eq!(ready_made.get(&known).unwrap().time_column.as_deref(), Some("time"));

@@ -173,6 +173,15 @@ fn an_expansion_that_says_something_else_is_refused() {
     check(&format!("created >= {from} AND created < {to}"), differs);
     check(&format!("ts >= {from} AND ts < {to} AND ts < {to}"), differs);
     check(&format!("ts >= {from} AND ts < {to} AND $__timeFilter(ts)"), differs);
+    check(&format!("ts >= {from} AND ts < {to} AND $__timeGroup(ts, 5m) = ts"), differs);
+    let template = "SELECT day FROM days WHERE $__timeFilter(day)";
+    let filter = rows(template).filter;
+    let at = |text| Timestamp::parse(text, Timestamp::MIN).unwrap();
+    let day_and_more = Extent::new(at("2024-01-01T06:00:00Z"), at("2024-01-02T18:00:00Z")).unwrap();
+    for (from, to, expected) in [("01", "03", Ok(())), ("02", "02", differs), ("01", "02", differs)] {
+        let days = format!("SELECT day FROM days WHERE day >= DATE '2024-01-{from}' AND day < DATE '2024-01-{to}'");
+        assert_eq!(verify(template, &days, &filter, day_and_more), expected, "{days}");
+    }
     check(&format!("ts >= {from} AND ts < {to} AND x IN (SELECT 1)"), differs);
     check("ts >= DATE '2024-01-01' AND ts < DATE '2024-01-02'", Ok(()));
     check("ts >= DATETIME '2024-01-01 00:00:00' AND ts < DATETIME '2024-01-02 00:00:00'", Ok(()));
