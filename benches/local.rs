@@ -30,7 +30,7 @@ use weir_plan::local::LocalRelation;
 use weir_plan::local::experiments::relations;
 use weir_plan::{Extent, Mode, Query, SourceDescriptor, Step, TableId, Timestamp, macros};
 
-use support::{Outcome, say};
+use support::{Outcome, resident, say};
 
 /// Times that each round is measured.
 const ROUNDS: usize = 5;
@@ -140,8 +140,7 @@ impl Place {
         let experiments = experiments.min(self.experiments.len());
         // What the first answer of all finds out is known from then on.
         ask(engine, &self.board(experiments, 0)?).await?;
-        let (mut ours, mut raw) = (vec![], vec![]);
-        let mut last = vec![];
+        let (mut ours, mut last) = (vec![], vec![]);
         for round in 0..ROUNDS {
             let queries = self.board(experiments, 1 + i64::try_from(round)?)?;
             let begun = Instant::now();
@@ -153,11 +152,12 @@ impl Place {
         for (sql, _) in last.iter().take(self.texts.len()) {
             self.source.run(Job::new(uuid::Uuid::new_v4().to_string(), sql)).await?;
         }
-        raw.push(begun.elapsed() * u32::try_from(experiments)?);
+        let raw = begun.elapsed() * u32::try_from(experiments)?;
         let duckdb = self.duckdb(&last).await?;
         let name = format!("local_panels_{}x{}", experiments, self.texts.len());
-        compare(&format!("{name}: raw rows by DataFusion"), median(raw), "weir", median(ours.clone()));
-        compare(&format!("{name}: kept rows by DuckDB"), duckdb, "weir", median(ours));
+        let ours = median(ours);
+        compare(&format!("{name}: raw rows by DataFusion"), raw, "weir", ours);
+        compare(&format!("{name}: kept rows by DuckDB"), duckdb, "weir", ours);
         Ok(())
     }
 
@@ -285,11 +285,4 @@ fn median(mut times: Vec<Duration>) -> Duration {
 #[expect(clippy::cast_precision_loss, reason = "a ratio to print")]
 fn ratio(ours: u64, theirs: u64) -> f64 {
     ours as f64 / theirs as f64
-}
-
-/// Resident bytes of this process.
-fn resident() -> Outcome<u64> {
-    let statm = std::fs::read_to_string("/proc/self/statm")?;
-    let pages: u64 = statm.split(' ').nth(1).ok_or("odd statm")?.parse()?;
-    Ok(pages * 4096)
 }

@@ -21,7 +21,7 @@ use tokio::runtime::Runtime;
 use weir::publish::{Bucket, Progress, PublishSettings, Publisher};
 
 use support::generated::Generated;
-use support::{Outcome, say};
+use support::{Outcome, resident, say};
 
 /// Files that a publisher writes at once.
 const AT_ONCE: usize = 16;
@@ -148,13 +148,6 @@ fn below(folder: &Path) -> Outcome<Vec<PathBuf>> {
         }
     }
     Ok(files)
-}
-
-/// Resident bytes of this process.
-fn resident() -> Outcome<u64> {
-    let statm = fs::read_to_string("/proc/self/statm")?;
-    let pages: u64 = statm.split(' ').nth(1).ok_or("statm has no second field")?.parse()?;
-    Ok(pages * 4096)
 }
 
 fn seconds(duration: Duration) -> String {

@@ -30,3 +30,10 @@ pub(crate) fn app() -> App {
 pub(crate) fn say(line: &str) {
     println!("{line}");
 }
+
+/// Resident bytes of this process.
+pub(crate) fn resident() -> Outcome<u64> {
+    let statm = std::fs::read_to_string("/proc/self/statm")?;
+    let pages: u64 = statm.split(' ').nth(1).ok_or("statm has no second field")?.parse()?;
+    Ok(pages * 4096)
+}

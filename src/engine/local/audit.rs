@@ -12,12 +12,11 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use weir_plan::descriptor::State;
 use weir_plan::view::substituted;
-use weir_plan::{CacheMode, Error, Extent, Key, Query, Result, Segment, Timestamp};
+use weir_plan::{CacheMode, Error, Extent, Key, Query, Result, Timestamp};
 
 use super::relation::Part;
-use super::rows::{base_query, chunks, unplanned};
+use super::rows::chunks;
 use super::{Located, No, SLOT};
 use crate::engine::Engine;
 use crate::engine::audit::is_final;
@@ -76,10 +75,8 @@ impl Engine {
         let now = self.shared.clock.now();
         let mut keys = HashSet::new();
         for need in &located.needs {
-            for (range, step) in chunks(&need.relation, need.days, now) {
-                let base = base_query(&need.relation, query, range, step);
-                let plan = self.in_parts(&base, Asking::Anew, now).await;
-                let plan = plan.map_err(|reason| unplanned(&need.relation, reason))?;
+            for chunk in chunks(&need.relation, need.days, now) {
+                let (_, plan) = self.rows_plan(&need.relation, query, chunk, Asking::Anew, now).await?;
                 keys.extend(plan.segments.into_iter().filter(is_final).map(|segment| segment.key));
             }
         }
@@ -90,8 +87,7 @@ impl Engine {
 /// The query over the part of its range that is settled; `None` where nothing of it is, or where it reads
 /// what has no days.
 fn settled(query: &Query, parts: &[Part]) -> Option<Query> {
-    let is_open = |segment: &&Segment| segment.settling.is_none_or(|settling| settling.state != State::Final);
-    let open = || parts.iter().map(|part| &part.segment).filter(is_open);
+    let open = || parts.iter().map(|part| &part.segment).filter(|segment| !is_final(segment));
     if open().any(|segment| segment.extent.is_none()) {
         return None;
     }

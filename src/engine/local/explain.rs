@@ -6,7 +6,7 @@ use weir_plan::analysis::{Reason, reason};
 use weir_plan::{Mode, Query, Result, Timestamp};
 
 use super::Located;
-use super::rows::{base_query, chunks, companion_query, unplanned};
+use super::rows::{chunks, companion_query};
 use crate::engine::parts::Asking;
 use crate::engine::{Checked, Engine, Explanation};
 
@@ -27,15 +27,12 @@ impl Engine {
     async fn explain_rows(self: &Arc<Self>, query: &Query, located: &Located, now: Timestamp) -> Result<Explanation> {
         let mut segments = vec![];
         for need in &located.needs {
-            for (range, step) in chunks(&need.relation, need.days, now) {
-                let base = base_query(&need.relation, query, range, step);
-                let plan = self.in_parts(&base, Asking::Nothing, now).await;
-                let plan = plan.map_err(|reason| unplanned(&need.relation, reason))?;
+            for chunk in chunks(&need.relation, need.days, now) {
+                let (base, plan) = self.rows_plan(&need.relation, query, chunk, Asking::Nothing, now).await?;
                 segments.extend(self.explain_segments(&base, &plan, now).await?);
             }
         }
-        let companions = self.locals.settings.companions.iter();
-        for id in companions.filter(|id| located.reads.relations.contains(id)) {
+        for id in self.companions_of(&located.reads) {
             let whole = companion_query(id, query);
             segments.extend(self.explain_segments(&whole, &self.whole_plan(&whole, now)?, now).await?);
         }

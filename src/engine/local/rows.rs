@@ -9,7 +9,7 @@ use futures::future::try_join_all;
 use weir_plan::analysis::Reason;
 use weir_plan::extent::DAY;
 use weir_plan::local::LocalRelation;
-use weir_plan::{Error, Extent, Mode, Query, Result, Step, TableId, Timestamp};
+use weir_plan::{Error, Extent, Mode, Plan, Query, Result, Step, TableId, Timestamp};
 
 use super::relation::{Loaded, Part, Relation, midnight_after, no_days};
 use super::{COMPANION, Engine, Need, SLOT};
@@ -144,8 +144,7 @@ impl Engine {
         let mut parts = vec![];
         let mut listed = now;
         for (range, step) in chunks(relation, *days, now) {
-            let base = base_query(relation, query, range, step);
-            let plan = self.in_parts(&base, Asking::Jobs, now).await.map_err(|reason| unplanned(relation, reason))?;
+            let (base, plan) = self.rows_plan(relation, query, (range, step), Asking::Jobs, now).await?;
             let Some(assembly) = &plan.assembly else { return Err(Error::internal("a relation that is whole")) };
             listed = listed.min(assembly.listed);
             let pieces = self.parts_of(&base, &plan, assembly, now).await?;
@@ -160,6 +159,27 @@ impl Engine {
         Ok(parts)
     }
 
+    /// The relation's own query for one of the [`chunks`] of its days, and how it is answered in parts.
+    pub(super) async fn rows_plan(
+        self: &Arc<Self>,
+        relation: &Relation,
+        query: &Query,
+        (range, step): (Extent, Step),
+        asking: Asking,
+        now: Timestamp,
+    ) -> Result<(Query, Plan)> {
+        let base = base_query(relation, query, range, step);
+        let unplanned =
+            |reason: Reason| Error::internal(format!("local relation {}: {reason}", relation.declared.name));
+        let plan = self.in_parts(&base, asking, now).await.map_err(unplanned)?;
+        Ok((base, plan))
+    }
+
+    /// The companions that a text reads.
+    pub(super) fn companions_of(&self, reads: &Reads) -> impl Iterator<Item = &TableId> {
+        self.locals.settings.companions.iter().filter(|id| reads.relations.contains(id))
+    }
+
     /// The companions that a text reads, each looked at when it is no longer fresh.
     pub(super) async fn companions(
         self: &Arc<Self>,
@@ -169,7 +189,7 @@ impl Engine {
         now: Timestamp,
     ) -> Result<Vec<Part>> {
         let mut parts = vec![];
-        for id in self.locals.settings.companions.iter().filter(|id| reads.relations.contains(id)) {
+        for id in self.companions_of(reads) {
             let whole = companion_query(id, query);
             let mut plan = self.whole_plan(&whole, now)?;
             let segment = plan.segments.pop().ok_or_else(|| Error::internal("a plan without segments"))?;
@@ -285,7 +305,7 @@ pub(super) fn chunks(relation: &Relation, days: Extent, now: Timestamp) -> Vec<(
 }
 
 /// The relation's own query, for a caller.
-pub(super) fn base_query(relation: &Relation, query: &Query, range: Extent, step: Step) -> Query {
+fn base_query(relation: &Relation, query: &Query, range: Extent, step: Step) -> Query {
     let mut base = relation.base.clone();
     base.range = Some(range);
     base.step = Some(step);
@@ -312,9 +332,4 @@ pub(super) fn companion_query(id: &TableId, query: &Query) -> Query {
     whole.cache.fresh_for = Some(COMPANION);
     whole.cache.max_stale = query.cache.max_stale;
     whole
-}
-
-/// Why a relation cannot be read.
-pub(super) fn unplanned(relation: &Relation, reason: Reason) -> Error {
-    Error::internal(format!("local relation {}: {reason}", relation.declared.name))
 }
