@@ -6,13 +6,14 @@
 
 mod folder;
 mod purges;
+mod quota;
 mod segment_file;
 
 use std::any::Any;
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -25,6 +26,7 @@ use weir_plan::{Error, Key, Kind, Result, Timestamp};
 
 use self::folder::Folder;
 pub use self::folder::FolderSettings;
+use self::quota::{Quotas, Use};
 use crate::batches::Batches;
 use crate::metrics::Metrics;
 
@@ -70,16 +72,17 @@ struct Kept {
     value: Value,
     bytes: u32,
     lifetime: Duration,
-    /// When the folder was last told, in µs, that this is used; `None` for what is not in it.
-    noted: Option<Arc<AtomicI64>>,
+    /// The use of a settled segment.
+    used: Option<Arc<Use>>,
 }
 
 /// How often the folder is told that an answer in memory is used.
 const NOTING: Duration = Duration::from_hours(1);
 
 /// Bytes that an entry costs besides its value: moka's own nodes and counters, and the key.
-/// Found by filling a store with 100,000 tiny entries: 330 bytes of resident memory each.
-const OVERHEAD: usize = 384;
+/// Found by filling a store with 100,000 to 800,000 tiny entries: 593 to 541 bytes of resident memory
+/// each, and 150 more where they have a quota.
+const OVERHEAD: usize = 600;
 
 /// Contents that may be encoded at the same time; more than there are cores.
 const ENCODERS: usize = 64;
@@ -94,12 +97,15 @@ pub struct StoreSettings {
     pub capacity: u64,
     /// Bytes of the largest segment that is kept.
     pub largest: u64,
+    /// Bytes of all settled segments of one text.
+    pub per_text: u64,
 }
 
 impl StoreSettings {
-    /// A store of `capacity` bytes, whose largest entry is a quarter of it.
+    /// A store of `capacity` bytes, whose largest entry is a quarter of it; one text's settled segments
+    /// take half of it at most.
     pub const fn of(capacity: u64) -> Self {
-        Self { capacity, largest: capacity / 4 }
+        Self { capacity, largest: capacity / 4, per_text: capacity / 2 }
     }
 }
 
@@ -109,6 +115,8 @@ pub struct Store {
     settings: StoreSettings,
     metrics: Arc<Metrics>,
     next_content_id: AtomicU64,
+    quotas: Arc<Quotas>,
+    made_at: Instant,
     /// Held while a content is encoded, so that callers who joined one flight encode it once.
     encoders: [Mutex<()>; ENCODERS],
     generations: Mutex<HashMap<String, u64>>,
@@ -133,12 +141,17 @@ impl Store {
     /// An empty store.
     pub fn new(settings: StoreSettings, metrics: Arc<Metrics>) -> Self {
         let evictions = metrics.evictions.clone();
+        let quotas = Arc::new(Quotas::new(settings.per_text));
+        let leaving = Arc::clone(&quotas);
         let cache = Cache::builder()
             .max_capacity(settings.capacity)
             .weigher(|_, kept: &Kept| kept.bytes)
             .eviction_policy(EvictionPolicy::lru())
             .expire_after(Lifetimes)
-            .eviction_listener(move |_, _, cause| {
+            .eviction_listener(move |slot, kept: Kept, cause| {
+                if let (Slot::Segment(key), Some(used)) = (&*slot, &kept.used) {
+                    leaving.left(key, used);
+                }
                 let reason = match cause {
                     RemovalCause::Size => "size",
                     RemovalCause::Expired => "expired",
@@ -153,6 +166,8 @@ impl Store {
             settings,
             metrics,
             next_content_id: AtomicU64::new(1),
+            quotas,
+            made_at: Instant::now(),
             encoders,
             generations: Mutex::default(),
             folder: None,
@@ -181,8 +196,13 @@ impl Store {
 
     /// The segment stored under `key`, however old.
     pub fn segment(&self, key: &Key) -> Option<Arc<Stored>> {
-        match self.cache.get(&Slot::Segment(key.clone())).map(|kept| kept.value) {
-            Some(Value::Segment(stored)) => Some(stored),
+        match self.cache.get(&Slot::Segment(key.clone())) {
+            Some(Kept { value: Value::Segment(stored), used, .. }) => {
+                if let Some(used) = used {
+                    used.read(self.made_at.elapsed());
+                }
+                Some(stored)
+            }
             _ => self.pinned.lock().get(key).cloned(),
         }
     }
@@ -204,14 +224,13 @@ impl Store {
         self.keep_segment(key, stored, lifetime, None)
     }
 
-    /// As [`Store::keep`], and for the processes after this one, where there is a folder.
+    /// As [`Store::keep`], within the quota of its text, and for the processes after this one, where
+    /// there is a folder.
     pub fn keep_lasting(&self, key: Key, stored: Arc<Stored>, lifetime: Duration, now: Timestamp) -> bool {
-        let noted = self.folder.as_ref().map(|_| now);
-        let kept = self.keep_segment(key.clone(), Arc::clone(&stored), lifetime, noted);
-        if let Some(folder) = self.folder.as_ref().filter(|_| kept) {
-            folder.write(key, stored, now.plus(lifetime), now);
+        if let Some(folder) = self.folder.as_ref().filter(|_| !self.too_large(weight(&key, &stored))) {
+            folder.write(key.clone(), Arc::clone(&stored), now.plus(lifetime), now);
         }
-        kept
+        self.keep_segment(key, stored, lifetime, Some(now))
     }
 
     /// Whether there may be segments beside those in memory.
@@ -224,23 +243,24 @@ impl Store {
         let Some(kept) = self.cache.get(&Slot::Segment(key.clone())) else {
             return self.pinned.lock().contains_key(key);
         };
-        if let (Some(noted), Some(folder)) = (kept.noted, &self.folder) {
-            let before = noted.load(Ordering::Relaxed);
+        if let (Some(used), Some(folder)) = (kept.used, &self.folder) {
+            let before = used.told.load(Ordering::Relaxed);
             let is_due = now.since(Timestamp::saturating(before)) >= NOTING;
             let relaxed = Ordering::Relaxed;
-            if is_due && noted.compare_exchange(before, now.micros(), relaxed, relaxed).is_ok() {
+            if is_due && used.told.compare_exchange(before, now.micros(), relaxed, relaxed).is_ok() {
                 folder.touch(key.clone(), now);
             }
         }
         true
     }
 
-    /// Brings a segment from the folder into memory, for `lifetime` at most. Blocks.
-    pub fn recall(&self, key: &Key, lifetime: Duration, now: Timestamp) {
-        let folder = self.folder.as_ref();
-        if let Some((stored, until)) = folder.and_then(|folder| folder.read(key, self.content_id(), now)) {
-            self.keep_segment(key.clone(), Arc::new(stored), lifetime.min(until.since(now)), Some(now));
-        }
+    /// A segment from the folder, which is kept in memory too, for `lifetime` at most, where there is
+    /// room. Blocks.
+    pub fn recall(&self, key: &Key, lifetime: Duration, now: Timestamp) -> Option<Arc<Stored>> {
+        let (stored, until) = self.folder.as_ref()?.read(key, self.content_id(), now)?;
+        let stored = Arc::new(stored);
+        self.keep_segment(key.clone(), Arc::clone(&stored), lifetime.min(until.since(now)), Some(now));
+        Some(stored)
     }
 
     /// Completes when the folder has all that was kept for it so far.
@@ -250,14 +270,26 @@ impl Store {
         }
     }
 
-    fn keep_segment(&self, key: Key, stored: Arc<Stored>, lifetime: Duration, noted: Option<Timestamp>) -> bool {
-        let bytes = stored.batches.memory_size() + key.preimage().len() + OVERHEAD;
-        if bytes as u64 > self.settings.largest {
+    /// Keeps a segment; one that is `settled`, as of a moment, within the quota of its text.
+    fn keep_segment(&self, key: Key, stored: Arc<Stored>, lifetime: Duration, settled: Option<Timestamp>) -> bool {
+        let bytes = weight(&key, &stored) + settled.map_or(0, |_| quota::OVERHEAD);
+        if self.too_large(bytes) {
             self.reject(key, "too_large");
             return false;
         }
-        let noted = noted.map(|noted| Arc::new(AtomicI64::new(noted.micros())));
-        self.insert_noted(Slot::Segment(key), Value::Segment(stored), bytes, lifetime, noted);
+        let now = self.made_at.elapsed();
+        let used = settled.map(|settled| Use::new(now, settled));
+        if let Some(used) = &used {
+            let Some(given_up) = self.quotas.admit(&key, bytes as u64, used, now) else {
+                self.reject(key, "over_quota");
+                return false;
+            };
+            self.metrics.evictions.with_label_values(&["quota"]).inc_by(given_up.len() as u64);
+            for key in given_up {
+                self.cache.invalidate(&Slot::Segment(key));
+            }
+        }
+        self.insert_used(Slot::Segment(key), Value::Segment(stored), bytes, lifetime, used);
         true
     }
 
@@ -275,14 +307,14 @@ impl Store {
     /// The remembered failure of `key`, if it is younger than its lifetime at `now`.
     pub fn failure(&self, key: &Key, now: Timestamp) -> Option<Error> {
         match self.cache.get(&Slot::Failure(key.clone()))?.value {
-            Value::Failure(error, failed_at) if now.since(failed_at) < FAILURE_LIFETIME => Some(error),
+            Value::Failure(error, failed_at) if failed_at.holds_at(now, FAILURE_LIFETIME) => Some(error),
             _ => None,
         }
     }
 
     /// Remembers a failure that the same question would only repeat.
     pub fn keep_failure(&self, key: Key, error: Error, now: Timestamp) {
-        let bytes = error.message().len() + key.preimage().len() + OVERHEAD;
+        let bytes = error.message().len() + key.preimage_len() + OVERHEAD;
         self.insert(Slot::Failure(key), Value::Failure(error, now), bytes, FAILURE_LIFETIME);
     }
 
@@ -335,19 +367,19 @@ impl Store {
         noted_at: Timestamp,
         lifetime: Duration,
     ) {
-        let bytes = bytes + key.preimage().len() + OVERHEAD;
+        let bytes = bytes + key.preimage_len() + OVERHEAD;
         if bytes as u64 <= self.settings.largest {
             self.insert(Slot::Note(key), Value::Note(note, noted_at), bytes, lifetime);
         }
     }
 
     fn insert(&self, slot: Slot, value: Value, bytes: usize, lifetime: Duration) {
-        self.insert_noted(slot, value, bytes, lifetime, None);
+        self.insert_used(slot, value, bytes, lifetime, None);
     }
 
-    fn insert_noted(&self, slot: Slot, value: Value, bytes: usize, lifetime: Duration, noted: Option<Arc<AtomicI64>>) {
+    fn insert_used(&self, slot: Slot, value: Value, bytes: usize, lifetime: Duration, used: Option<Arc<Use>>) {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-        self.cache.insert(slot, Kept { value, bytes, lifetime, noted });
+        self.cache.insert(slot, Kept { value, bytes, lifetime, used });
         self.cache.run_pending_tasks();
         self.metrics.cache_bytes.with_label_values(&["memory"]).set(self.weighed_bytes().cast_signed());
     }
@@ -387,106 +419,10 @@ impl Store {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use arrow::array::{Int64Array, RecordBatch};
-    use arrow::datatypes::{DataType, Field, Schema};
-
-    fn store(capacity: u64) -> Store {
-        Store::new(StoreSettings::of(capacity), Arc::new(Metrics::new()))
-    }
-
-    fn stored(store: &Store, rows: i64) -> Arc<Stored> {
-        let schema = Arc::new(Schema::new(vec![Field::new("n", DataType::Int64, true)]));
-        let batch =
-            RecordBatch::try_new(Arc::clone(&schema), vec![Arc::new(Int64Array::from_iter_values(0..rows))]).unwrap();
-        Arc::new(Stored {
-            content_id: store.content_id(),
-            batches: Batches::new(schema, vec![batch]).unwrap(),
-            fetched_at: Timestamp::MIN,
-            job_id: String::new(),
-            bytes_processed: 0,
-            bytes_billed: 0,
-            joined: false,
-            slot_ms: 0,
-        })
-    }
-
-    const HOUR: Duration = Duration::from_hours(1);
-
-    #[test]
-    fn the_store_stays_under_its_cap_and_drops_the_least_recently_used() {
-        let store = store(1_000_000);
-        let key = |number: usize| Key::new(format!("key {number}"));
-        for number in 0..200 {
-            assert!(store.keep(key(number), stored(&store, 5_000), HOUR));
-            assert!(store.segment(&key(0)).is_some(), "still in use after {number}");
-            assert!(store.weighed_bytes() <= 1_000_000);
-        }
-        assert!(store.segment(&key(199)).is_some());
-        assert!(store.segment(&key(1)).is_none());
-    }
-
-    #[test]
-    fn what_is_too_large_is_not_kept_and_leaves_no_older_answer() {
-        let store = store(1_000_000);
-        let key = Key::new("key".into());
-        assert!(store.keep(key.clone(), stored(&store, 10), HOUR));
-        assert!(!store.keep(key.clone(), stored(&store, 100_000), HOUR));
-        assert!(store.segment(&key).is_none());
-    }
-
-    #[test]
-    fn keys_of_one_digest_and_another_meaning_are_different() {
-        let store = store(1_000_000);
-        store.keep(Key::new("a".into()), stored(&store, 1), HOUR);
-        assert!(store.segment(&Key::new("b".into())).is_none());
-    }
-
-    #[test]
-    fn content_is_encoded_once() {
-        let store = store(1_000_000);
-        let mut times = 0;
-        for _ in 0..3 {
-            let encoded = store.encoding(7, "json", HOUR, || {
-                times += 1;
-                Ok(Bytes::from_static(b"{}"))
-            });
-            assert_eq!(encoded.unwrap(), "{}");
-        }
-        assert_eq!(times, 1);
-        assert!(store.encoding(8, "json", HOUR, || Err(Error::internal("no"))).is_err());
-    }
-
-    #[test]
-    fn a_note_is_found_under_its_type_alone_and_never_fills_the_store() {
-        let store = store(10_000);
-        let (key, now) = (Key::new("key".into()), Timestamp::from_micros(7).unwrap());
-        let note: Arc<Vec<&str>> = Arc::new(vec!["a", "b"]);
-        store.keep_note(key.clone(), Arc::clone(&note) as _, 100, now, HOUR);
-        assert_eq!(store.note::<Vec<&str>>(&key), Some((note, now)));
-        assert_eq!(store.note::<String>(&key), None);
-        assert!(store.segment(&key).is_none());
-        let large = Key::new("large".into());
-        store.keep_note(large.clone(), Arc::new(1_u8), 5_000, now, HOUR);
-        assert_eq!(store.note::<u8>(&large), None);
-    }
-
-    #[test]
-    fn a_failure_is_forgotten_after_its_lifetime() {
-        let store = store(1_000_000);
-        let key = Key::new("key".into());
-        let now = Timestamp::from_micros(0).unwrap();
-        store.keep_failure(key.clone(), Error::invalid("no"), now);
-        assert!(store.failure(&key, now.plus(Duration::from_secs(9))).is_some());
-        assert!(store.failure(&key, now.plus(Duration::from_secs(10))).is_none());
-    }
-
-    #[test]
-    fn a_purge_moves_one_source_on() {
-        let store = store(1_000);
-        assert_eq!(store.purge("a").unwrap(), 1);
-        assert_eq!((store.generation("a"), store.generation("b")), (1, 0));
-    }
+/// What a segment takes in the store.
+fn weight(key: &Key, stored: &Stored) -> usize {
+    stored.batches.memory_size() + key.preimage_len() + OVERHEAD
 }
+
+#[cfg(test)]
+mod tests;

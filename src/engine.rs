@@ -45,6 +45,7 @@ use weir_plan::plan::delta::{self, Assembly};
 use weir_plan::{Descriptors, Error, Key, Kind, Mode, Plan, Price, Query, Result, Scope, Segment, Timestamp};
 
 use self::parts::Asking;
+use self::recall::Recalled;
 use crate::batches::Batches;
 use crate::cache::{Store, Stored};
 use crate::clock::Clock;
@@ -67,7 +68,7 @@ pub struct Shared {
     /// The running fetches: keys name the source, so that engines over the same source share them.
     pub flights: Arc<Flights<Key, Arc<Stored>>>,
     /// The running reads of the store's folder.
-    pub recalls: Arc<Flights<Key, ()>>,
+    pub recalls: Arc<Flights<Key, Option<Arc<Stored>>>>,
 }
 
 /// How an engine sends its jobs, and for whom.
@@ -307,7 +308,7 @@ impl Engine {
             let stored = self.fetch_past_the_store(query, segment, errand, now).await?;
             return Ok(Piece::of(stored, Status::Bypass));
         }
-        if let Some(piece) = self.look(query, segment, now)? {
+        if let Some(piece) = self.look(query, segment, &Recalled::new(), now)? {
             if piece.status == Status::Stale {
                 self.refresh(query, segment);
             }
@@ -316,23 +317,23 @@ impl Engine {
         Piece::landed(self.fetch(query, segment, errand).await, query)
     }
 
-    /// What the store has for a segment.
+    /// What the store, or its folder, has for a segment.
     ///
     /// # Errors
     /// A failure that is remembered.
-    fn look(&self, query: &Query, segment: &Segment, now: Timestamp) -> Result<Option<Piece>> {
+    fn look(&self, query: &Query, segment: &Segment, recalled: &Recalled, now: Timestamp) -> Result<Option<Piece>> {
         if query.cache.skip_read {
             return Ok(None);
         }
-        let Some((stored, status)) = self.found(segment, now) else {
+        let Some((stored, status)) = self.found(segment, recalled, now) else {
             return self.shared.store.failure(&segment.key, now).map_or(Ok(None), Err);
         };
         Ok(Some(Piece::of(stored, status)))
     }
 
     /// The stored segment, if it may still be served at `now`.
-    fn found(&self, segment: &Segment, now: Timestamp) -> Option<(Arc<Stored>, Status)> {
-        let stored = self.shared.store.segment(&segment.key)?;
+    fn found(&self, segment: &Segment, recalled: &Recalled, now: Timestamp) -> Option<(Arc<Stored>, Status)> {
+        let stored = self.shared.store.segment(&segment.key).or_else(|| recalled.get(&segment.key).cloned())?;
         let status = match segment.judge(stored.fetched_at, stored.batches.num_rows() == 0, now) {
             Verdict::Fresh => Status::Hit,
             Verdict::Stale => Status::Stale,

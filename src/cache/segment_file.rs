@@ -64,7 +64,7 @@ struct Head<'a> {
 /// `Internal` if the rows cannot be written.
 pub(super) fn encode(key: &Key, stored: &Stored, until: Timestamp) -> Result<Vec<u8>> {
     let head = serde_json::to_vec(&Head {
-        key: key.preimage().into(),
+        key: key.preimage(),
         until: until.micros(),
         fetched_at: stored.fetched_at.micros(),
         job_id: (&*stored.job_id).into(),

@@ -28,8 +28,8 @@ impl Engine {
         now: Timestamp,
     ) -> Result<Vec<Piece>> {
         let segments = &plan.segments;
-        self.recall(query, segments, now).await;
-        let looked = segments.iter().map(|segment| self.look(query, segment, now));
+        let recalled = self.recall(query, segments, now).await;
+        let looked = segments.iter().map(|segment| self.look(query, segment, &recalled, now));
         let mut pieces: Vec<Option<Piece>> = looked.collect::<Result<_>>()?;
         self.derive(query, plan, assembly, &mut pieces, now).await;
         let places = |pieces: &[Option<Piece>], is_it: &dyn Fn(&Option<Piece>) -> bool| -> Vec<usize> {

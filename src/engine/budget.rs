@@ -76,7 +76,7 @@ impl Engine {
         if !self.has_budget() {
             return;
         }
-        let bytes = plan.segments.iter().map(|segment| segment.sql.len() + segment.key.preimage().len()).sum();
+        let bytes = plan.segments.iter().map(|segment| segment.sql.len() + segment.key.preimage_len()).sum();
         let earlier = Earlier { plan: plan.clone(), range: query.range, at: now };
         self.shared.store.keep_note(self.question_key(query), Arc::new(earlier), bytes, now, LIFETIME);
     }

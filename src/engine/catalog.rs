@@ -71,7 +71,7 @@ impl Engine {
         let scope = (&self.identity, &self.settings.scope, store.generation(&self.identity));
         let key = Key::new(format!("catalog {:?}", (scope, asked)));
         if let Some((known, noted_at)) = store.note::<T>(&key)
-            && now.since(noted_at) < LIFETIME
+            && noted_at.holds_at(now, LIFETIME)
         {
             return Ok(known);
         }

@@ -9,8 +9,15 @@ use weir_plan::plan::delta::Assembly;
 use weir_plan::{Extent, Plan, Query, Result, Segment, Step, Timestamp};
 
 use super::parts::Asking;
+use super::recall::Recalled;
 use super::{Engine, Piece, Status, aside, assembly, merge};
 use crate::cache::Stored;
+
+/// Segments of a finer step, and what the folder had of them.
+struct Finer {
+    segments: Vec<Segment>,
+    recalled: Recalled,
+}
 
 impl Engine {
     /// Fills in the missing pieces that finer stored segments add up to, the coarsest of those first.
@@ -42,7 +49,7 @@ impl Engine {
         run: &[usize],
         step: Step,
         now: Timestamp,
-    ) -> Option<Vec<Segment>> {
+    ) -> Option<Finer> {
         let extent = |place: &usize| plan.segments[*place].extent;
         let (first, last) = (run.first().and_then(extent)?, run.last().and_then(extent)?);
         let range = Some(Extent::new(first.start(), last.end()).ok()?);
@@ -50,15 +57,15 @@ impl Engine {
         let finer = self.in_parts(&query, Asking::Nothing, now).await.ok()?;
         // A source's grain may be coarser.
         finer.assembly.filter(|assembly| assembly.step == step)?;
-        self.recall(&query, &finer.segments, now).await;
-        Some(finer.segments)
+        let recalled = self.recall(&query, &finer.segments, now).await;
+        Some(Finer { segments: finer.segments, recalled })
     }
 
     /// A segment made of those of `finer` that it covers, if all are stored and fresh.
     fn derived(
         &self,
         segment: &Segment,
-        finer: &[Segment],
+        finer: &Finer,
         assembly: &Assembly,
         roles: &[Role],
         now: Timestamp,
@@ -68,11 +75,11 @@ impl Engine {
         let covers = |fine: &&Segment| {
             fine.extent.is_some_and(|fine| fine.start() < extent.end() && extent.start() < fine.end())
         };
-        let part = |fine: &Segment| match self.found(fine, now)? {
+        let part = |fine: &Segment| match self.found(fine, &finer.recalled, now)? {
             (stored, status @ Status::Hit) if self::regime(fine)? == regime => Some(Piece::of(stored, status)),
             _ => None,
         };
-        let parts: Vec<Piece> = finer.iter().filter(covers).map(part).collect::<Option<_>>()?;
+        let parts: Vec<Piece> = finer.segments.iter().filter(covers).map(part).collect::<Option<_>>()?;
         let bytes = parts.iter().map(|part| part.stored.batches.memory_size()).sum();
         let combined = aside(bytes, || self.combined(&parts, extent, assembly, roles)).unwrap_or_else(|error| {
             tracing::error!(?error, key = segment.key.short_hex(), "finer segments do not add up; a job is run");

@@ -140,8 +140,9 @@ impl Engine {
     /// Where each piece of a plan would come from: as for an answer, also from the folder and from finer
     /// segments.
     async fn whence(self: &Arc<Self>, query: &Query, plan: &Plan, now: Timestamp) -> Vec<Found> {
-        self.recall(query, &plan.segments, now).await;
-        let found = |segment: &Segment| self.found(segment, now).map(|(stored, status)| Piece::of(stored, status));
+        let recalled = self.recall(query, &plan.segments, now).await;
+        let found =
+            |segment: &Segment| self.found(segment, &recalled, now).map(|(stored, status)| Piece::of(stored, status));
         let mut pieces: Vec<Option<Piece>> = plan.segments.iter().map(found).collect();
         if let Some(assembly) = &plan.assembly {
             self.derive(query, plan, assembly, &mut pieces, now).await;

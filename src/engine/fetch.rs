@@ -6,6 +6,7 @@ use std::time::Duration;
 use weir_plan::plan::delta::joined;
 use weir_plan::{Error, Key, Kind, Plan, Query, Result, Segment, Timestamp, sql};
 
+use super::recall::Recalled;
 use super::{Engine, Status};
 use crate::cache::Stored;
 use crate::flight::Landed;
@@ -113,7 +114,7 @@ impl Engine {
         segments: &[Segment],
         now: Timestamp,
     ) -> Option<Vec<Arc<Stored>>> {
-        let fresh = |segment: &Segment| match self.found(segment, now) {
+        let fresh = |segment: &Segment| match self.found(segment, &Recalled::new(), now) {
             Some((stored, Status::Hit)) if !query.cache.skip_read => Some(stored),
             _ => None,
         };
@@ -173,7 +174,14 @@ impl Engine {
         if errand == Errand::Audit {
             job.priority = Priority::Batch;
         }
-        let outcome: Outcome = match self.run_query(job).await {
+        let mut outcome = self.run_query(job).await;
+        // A clock that was ahead has used up the ids of slots to come.
+        let slot = segment.freshness.fresh_for;
+        let is_old = |began: Timestamp| now.since(began) >= 2 * slot;
+        if outcome.as_ref().is_ok_and(|it| it.joined && it.started_at.is_some_and(is_old)) {
+            outcome = self.run_query(self.job(query, segment, now, true)).await;
+        }
+        let outcome: Outcome = match outcome {
             Ok(outcome) => outcome,
             Err(error) => {
                 metrics.jobs.with_label_values(&[error.kind().row().code]).inc();

@@ -31,7 +31,8 @@ impl<K: Clone + Eq + Hash, V> Memo<K, V> {
     /// Where the value of `key` is, or is to be put. Where there is no room, the oldest makes way.
     pub(super) fn slot(&self, key: &K, now: Timestamp) -> Arc<OnceCell<V>> {
         let mut slots = self.slots.lock();
-        if let Some(slot) = slots.get(key).filter(|slot| slot.until > now) {
+        let until = now.plus(self.lifetime);
+        if let Some(slot) = slots.get(key).filter(|slot| slot.until > now && !slot.until.is_ahead_of(until)) {
             return Arc::clone(&slot.cell);
         }
         if slots.len() >= self.capacity {
@@ -42,7 +43,7 @@ impl<K: Clone + Eq + Hash, V> Memo<K, V> {
             oldest.and_then(|oldest| slots.remove(&oldest));
         }
         let cell = Arc::<OnceCell<V>>::default();
-        slots.insert(key.clone(), Slot { until: now.plus(self.lifetime), cell: Arc::clone(&cell) });
+        slots.insert(key.clone(), Slot { until, cell: Arc::clone(&cell) });
         cell
     }
 
@@ -71,5 +72,6 @@ mod tests {
         memo.forget(&1, at(0).plus(Duration::from_secs(4)));
         assert!(put(1, at(0).plus(Duration::from_secs(4))));
         assert!(put(3, at(2)), "an hour has passed");
+        assert!(put(3, at(1)), "the clock was put back");
     }
 }

@@ -155,7 +155,7 @@ impl Engine {
         };
         let statics = self.statics(template).await?;
         let purged = |extent| self.purges_within(extent);
-        let modified = changed.modified.filter(|(_, asked)| now.since(*asked) < UNSURE).map(|(modified, _)| modified);
+        let modified = changed.modified.filter(|(_, asked)| asked.holds_at(now, UNSURE)).map(|(modified, _)| modified);
         let listing = Listing { at: changed.at, modified, changed: &youngest, purged: &purged, statics: &statics };
         delta(query, &self.context(query), template, listing, now)
     }
@@ -221,7 +221,7 @@ impl Engine {
     async fn known_listing(&self, listing: &Query, table: &TableId, asking: Asking, now: Timestamp) -> Option<Changed> {
         let (known, _) = self.shared.store.note::<Changed>(&self.listing_key(listing))?;
         let mut known = Changed::clone(&known);
-        let is_looked_at = known.modified.is_some_and(|(_, asked)| now.since(asked) < UNSURE);
+        let is_looked_at = known.modified.is_some_and(|(_, asked)| asked.holds_at(now, UNSURE));
         if asking == Asking::Jobs && !is_looked_at && now.since(known.at) >= UNSURE {
             let modified = self.source.table(table).await.ok()?.last_modified;
             known.modified = Some((modified, now));
@@ -230,12 +230,13 @@ impl Engine {
             }
             self.keep_listing(listing, &known, now);
         }
-        (asking != Asking::Anew && now.since(known.at) < LISTING).then_some(known)
+        (asking != Asking::Anew && known.at.holds_at(now, LISTING)).then_some(known)
     }
 
     fn keep_listing(&self, listing: &Query, changed: &Changed, now: Timestamp) {
         let key = self.listing_key(listing);
-        let is_newer = self.shared.store.note::<Changed>(&key).is_none_or(|(known, _)| known.at <= changed.at);
+        let known = self.shared.store.note::<Changed>(&key).map(|(known, _)| known.at);
+        let is_newer = known.is_none_or(|known| known <= changed.at || known.is_ahead_of(now));
         if is_newer {
             self.shared.store.keep_note(key, Arc::new(changed.clone()), size_of::<Changed>(), now, CONFIRMED);
         }
@@ -312,6 +313,8 @@ fn read(listing: &Batches) -> Result<HashMap<String, Timestamp>> {
     Ok(changed)
 }
 
+#[cfg(test)]
+mod faults;
 #[cfg(test)]
 pub(super) mod tests;
 #[cfg(test)]

@@ -224,7 +224,10 @@ async fn what_only_the_source_can_tell_from_a_script_is_asked_first() {
 
 #[tokio::test(start_paused = true)]
 async fn an_answer_too_large_to_keep_is_served_as_it_came() {
-    let bench = bench_of(StoreSettings { capacity: 1 << 20, largest: 4 }, EngineSettings::default(), |source| source);
+    let bench =
+        bench_of(StoreSettings { largest: 4, ..StoreSettings::of(1 << 20) }, EngineSettings::default(), |source| {
+            source
+        });
     let answers = [bench.ask(&query()).await, bench.ask(&query()).await];
     assert!(answers.iter().all(|answer| answer.provenance.status == Status::Miss && answer.batches.num_rows() == 1));
     assert_eq!(bench.jobs(), 2);

@@ -129,6 +129,17 @@ impl Timestamp {
         Duration::from_micros(self.0.saturating_sub(earlier.0).try_into().unwrap_or(0))
     }
 
+    /// Whether this point lies so far after `now` that a clock which was ahead has been put right since;
+    /// a minute is left to what lands while its caller waits.
+    pub fn is_ahead_of(self, now: Self) -> bool {
+        self > now.plus(Duration::from_mins(1))
+    }
+
+    /// Whether what was found out at this point holds at `now`, if it does so for `lifetime`.
+    pub fn holds_at(self, now: Self, lifetime: Duration) -> bool {
+        now.since(self) < lifetime && !self.is_ahead_of(now)
+    }
+
     /// Reads RFC 3339 (`2024-01-01T00:00:00Z`), a date (`2024-01-01`), epoch milliseconds, or
     /// `now`, `now-6h`, `now+5m` relative to `now`.
     ///
@@ -397,6 +408,21 @@ mod tests {
         check("now-6h", "2024-03-31T06:00:00Z");
         check("now+5m", "2024-03-31T12:05:00Z");
         check("now-1M", "2024-02-29T12:00:00Z");
+    }
+
+    #[test]
+    fn what_was_found_out_holds_for_its_lifetime_and_not_by_a_clock_that_was_ahead() {
+        let (noted, lifetime) = (at("2024-01-01T12:00:00Z"), Duration::from_mins(5));
+        for (now, is_ahead, holds) in [
+            ("2024-01-01T11:58:59.999999Z", true, false),
+            ("2024-01-01T11:59:00Z", false, true),
+            ("2024-01-01T12:00:00Z", false, true),
+            ("2024-01-01T12:04:59Z", false, true),
+            ("2024-01-01T12:05:00Z", false, false),
+        ] {
+            let found = (noted.is_ahead_of(at(now)), noted.holds_at(at(now), lifetime));
+            assert_eq!(found, (is_ahead, holds), "{now}");
+        }
     }
 
     #[test]

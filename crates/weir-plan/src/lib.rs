@@ -22,7 +22,7 @@ pub use descriptor::{Descriptors, SourceDescriptor};
 pub use error::{Error, Kind, Result, Retry};
 pub use extent::{Extent, PartitionUnit, Ranges, Step, Timestamp};
 pub use local::LocalRelation;
-pub use plan::{Freshness, Key, Mode, Plan, Segment};
+pub use plan::{Family, Freshness, Key, Mode, Plan, Segment};
 pub use price::{Cost, Price};
 pub use query::{CacheControl, CacheMode, Parameter, Query, Scope, TableId};
 pub use target::{Dialect, Target, TimeType};

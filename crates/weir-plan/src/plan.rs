@@ -6,6 +6,7 @@
 pub mod delta;
 mod template;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use sha2::{Digest, Sha256};
 
 use self::delta::Assembly;
 pub use self::template::Template;
-use crate::descriptor::{DEFAULT_LAG, OPEN_SLOT, Settling, Verdict, open_slot, stale_cap};
+use crate::descriptor::{DEFAULT_LAG, OPEN_SLOT, Settling, State, Verdict, open_slot, stale_cap};
 use crate::error::{Error, Result};
 use crate::extent::{DAY, Extent, MINUTE, Step, Timestamp};
 use crate::macros::{self, Expansion};
@@ -23,7 +24,7 @@ use crate::query::{CacheMode, Query, Scope};
 use crate::sql;
 
 /// Version of the keys' meaning: a change here leaves every stored answer behind.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// How a query is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -73,13 +74,35 @@ pub struct Freshness {
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Key {
     digest: [u8; 32],
-    preimage: Arc<str>,
+    family: Option<Arc<Family>>,
+    own: Arc<str>,
+}
+
+/// What the keys of all segments of a text that is answered in parts have in common: its template id, and
+/// what a quota counts by.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Family {
+    digest: [u8; 32],
+    preimage: String,
+}
+
+impl Family {
+    /// Makes it of its meaning.
+    pub fn new(preimage: String) -> Arc<Self> {
+        Arc::new(Self { digest: Sha256::digest(preimage.as_bytes()).into(), preimage })
+    }
+
+    /// The key of one of its segments, by what that has of its own.
+    pub fn key(self: &Arc<Self>, own: String) -> Key {
+        let digest = Sha256::new().chain_update(self.digest).chain_update(own.as_bytes()).finalize();
+        Key { digest: digest.into(), family: Some(Arc::clone(self)), own: own.into() }
+    }
 }
 
 impl Key {
     /// Makes the key of its meaning.
     pub fn new(preimage: String) -> Self {
-        Self { digest: Sha256::digest(preimage.as_bytes()).into(), preimage: preimage.into() }
+        Self { digest: Sha256::digest(preimage.as_bytes()).into(), family: None, own: preimage.into() }
     }
 
     /// The first 128 bits of the digest in hexadecimal.
@@ -88,9 +111,22 @@ impl Key {
         format!("{:032x}", high.iter().fold(0_u128, |number, byte| number << 8 | u128::from(*byte)))
     }
 
+    /// What it has in common with the keys of the other segments of its text, if it is one of such.
+    pub const fn family(&self) -> Option<&Arc<Family>> {
+        self.family.as_ref()
+    }
+
     /// Everything that the key stands for.
-    pub fn preimage(&self) -> &str {
-        &self.preimage
+    pub fn preimage(&self) -> Cow<'_, str> {
+        match &self.family {
+            Some(family) => format!("{} {}", family.preimage, self.own).into(),
+            None => (&*self.own).into(),
+        }
+    }
+
+    /// Bytes of the preimage.
+    pub fn preimage_len(&self) -> usize {
+        self.family.as_ref().map_or(0, |family| family.preimage.len() + 1) + self.own.len()
     }
 }
 
@@ -130,6 +166,11 @@ impl Segment {
     /// What an answer is worth at `now` that was fetched at `fetched`, and whether it was without rows.
     pub fn judge(&self, fetched: Timestamp, empty: bool, now: Timestamp) -> Verdict {
         let age = now.since(fetched);
+        // A final one is named by the state of its partitions, whatever the time was.
+        let is_final = self.settling.is_some_and(|settling| settling.state == State::Final);
+        if fetched.is_ahead_of(now) && !is_final {
+            return Verdict::Expired;
+        }
         let by_age = if age < self.freshness.fresh_for {
             Verdict::Fresh
         } else if age < self.freshness.stale_until {
@@ -265,12 +306,10 @@ fn segment(
     freshness: Freshness,
     keep_for: Duration,
 ) -> Segment {
-    let named = serde_json::json!({
-        "range": extent.map(|extent| [extent.start().micros(), extent.end().micros()]),
-        "sql": expansion.sql,
-    });
+    let range = extent.map(|extent| [extent.start().micros(), extent.end().micros()]);
+    let own = serde_json::json!({ "range": range, "sql": expansion.sql });
     Segment {
-        key: Key::new(preimage(query, context, Mode::Whole, &named)),
+        key: Key::new(preimage(query, context, Mode::Whole, &own)),
         extent,
         sql: expansion.sql,
         maximum_bytes_billed: maximum_bytes_billed(query, context),
@@ -284,7 +323,7 @@ fn maximum_bytes_billed(query: &Query, context: &Context) -> Option<u64> {
     [query.maximum_bytes_billed, context.maximum_bytes_billed].into_iter().flatten().min()
 }
 
-/// The preimage of a key: all that answers to a query depend on, and what `named` adds.
+/// The preimage of a key or a family: all that answers to a query depend on, and what `named` adds.
 fn preimage(query: &Query, context: &Context, mode: Mode, named: &serde_json::Value) -> String {
     let location = query.location.as_ref().or(context.location.as_ref());
     let parameters: Vec<_> = query.parameters.iter().collect();
@@ -446,11 +485,38 @@ mod tests {
         // SHA-256 of "abc", as FIPS 180-2 has it.
         let key = Key::new("abc".to_owned());
         assert_eq!(key.short_hex(), "ba7816bf8f01cfea414140de5dae2223");
-        assert_eq!((key.preimage(), format!("{key:?}")), ("abc", format!("Key({})", key.short_hex())));
+        assert_eq!((&*key.preimage(), format!("{key:?}")), ("abc", format!("Key({})", key.short_hex())));
+        assert!(key.family().is_none());
         let state = RandomState::new();
         assert_ne!(state.hash_one(&key), state.hash_one(Key::new("abd".to_owned())));
         let modes = [Mode::Local, Mode::Delta, Mode::Rows, Mode::Whole, Mode::Off].map(|mode| mode.to_string());
         assert_eq!(modes, ["local", "delta", "rows", "whole", "off"]);
+    }
+
+    #[test]
+    fn what_a_clock_kept_that_was_ahead_is_worth_nothing_unless_it_is_final() {
+        let mut segment = only(&query(FILTER, "2024-01-01", "2024-01-02"), "2024-01-02");
+        let now = at("2024-01-02T00:02:00Z");
+        for settling in [None, Some(State::Open), Some(State::Live), Some(State::Pending), Some(State::Final)] {
+            segment.settling = settling.map(|state| Settling::sample(state, at("2024-01-02")));
+            let judged = |fetched: &str| segment.judge(at(fetched), false, now);
+            assert_eq!(judged("2024-01-02T00:03:00Z"), Verdict::Fresh, "landed while its caller waited");
+            let expected = if settling == Some(State::Final) { Verdict::Fresh } else { Verdict::Expired };
+            assert_eq!(judged("2024-01-02T00:03:00.000001Z"), expected, "{settling:?}");
+        }
+    }
+
+    #[test]
+    fn a_family_is_part_of_its_keys() {
+        let [one, other] = ["one", "other"].map(|text| Family::new(text.to_owned()));
+        let key = one.key("a".to_owned());
+        assert_eq!((&*key.preimage(), key.preimage_len(), key.family()), ("one a", 5, Some(&one)));
+        assert_eq!((&key, key.short_hex()), (&one.key("a".to_owned()), one.key("a".to_owned()).short_hex()));
+        for different in [other.key("a".to_owned()), one.key("b".to_owned()), Key::new("a".to_owned())] {
+            assert_ne!(key, different);
+            assert_ne!(key.short_hex(), different.short_hex());
+        }
+        assert_eq!(Key::new("abc".to_owned()).preimage_len(), 3);
     }
 
     #[test]

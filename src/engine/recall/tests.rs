@@ -50,9 +50,13 @@ impl Place {
     }
 
     fn start(&self, scope: &str) -> (App, Arc<Engine>) {
+        self.start_with(StoreSettings::of(64 << 20), scope)
+    }
+
+    fn start_with(&self, store: StoreSettings, scope: &str) -> (App, Arc<Engine>) {
         let folder = FolderSettings { path: self.folder.path().to_owned(), capacity: 1 << 20 };
         let clock = Arc::clone(&self.clock) as Arc<dyn Clock>;
-        let mut app = App::in_folder(StoreSettings::of(64 << 20), &folder, clock, App::GRACE).unwrap();
+        let mut app = App::in_folder(store, &folder, clock, App::GRACE).unwrap();
         let settings = EngineSettings { scope: Scope(scope.to_owned()), ..EngineSettings::default() };
         let engine = app.add_source("only", Arc::clone(&self.source) as Arc<dyn Source>, settings);
         (app, engine)
@@ -166,4 +170,24 @@ async fn a_damaged_file_is_a_job_and_never_an_answer() {
     assert_eq!((jobs, answer.provenance.status), (1, Status::Partial));
     assert_eq!(answer.batches.concat().unwrap(), first.batches.concat().unwrap());
     assert_eq!(place.one_life(&settled).await.1.provenance.status, Status::Hit, "written anew");
+}
+
+#[tokio::test]
+async fn what_the_store_has_no_room_for_is_read_from_the_folder_and_never_billed_again() {
+    let place = Place::new();
+    let settled = query("2024-01-03", "2024-01-10");
+    let (app, engine) = place.start_with(StoreSettings { per_text: 4_000, ..StoreSettings::of(64 << 20) }, "");
+    let (jobs, first) = place.ask(&engine, &settled).await;
+    assert_eq!((jobs, first.provenance.status), (1, Status::Miss));
+    engine.shared.store.written().await;
+    let rejected = || engine.shared.metrics.store_rejected.with_label_values(&["over_quota"]).get();
+    let refused = rejected();
+    assert!((1..7).contains(&refused), "some of the seven days, and not all: {refused}");
+    let (before, again) = (place.source.bill().jobs, engine.answer(&settled, Door::Export).await.unwrap());
+    assert_eq!((place.source.bill().jobs - before, again.provenance.status), (0, Status::Hit));
+    assert_eq!(rejected(), 2 * refused, "they were read from the folder, and had no room");
+    assert_eq!(again.batches.concat().unwrap(), first.batches.concat().unwrap());
+    let explained = engine.explain(&settled).await.unwrap();
+    assert!(explained.segments.iter().all(|segment| segment.status == Status::Hit));
+    app.stop().await;
 }

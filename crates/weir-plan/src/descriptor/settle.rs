@@ -89,6 +89,13 @@ pub struct Settling {
 }
 
 impl Settling {
+    /// A state whose answers are fresh if they were fetched at `fresh_from` or later.
+    #[cfg(test)]
+    pub(crate) fn sample(state: State, fresh_from: Timestamp) -> Self {
+        let (stale_from, empty_from) = (fresh_from, Timestamp::MIN);
+        Self { regime: Regime::Single, state, ends: None, is_unchanged: false, fresh_from, stale_from, empty_from }
+    }
+
     /// As of `now`, where the daily table has not changed since `modified`: what was read of it alone
     /// after that is as good as new, and what is read of live tables beside it is looked at as a live day is.
     #[must_use]

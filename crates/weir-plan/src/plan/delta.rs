@@ -15,7 +15,7 @@ use crate::extent::{Extent, Step, Timestamp, segments};
 use crate::query::{Query, TableId};
 
 use super::template::{Cut, Template};
-use super::{Context, Freshness, Key, Mode, Plan, Segment, lifetime, preimage, slot};
+use super::{Context, Family, Freshness, Key, Mode, Plan, Segment, lifetime, preimage, slot};
 
 /// The most segments of an answer: two years of days, a month of hours.
 const MOST_SEGMENTS: usize = 750;
@@ -142,7 +142,13 @@ pub fn delta(
     if is_small(mode, &assembly, &extents) {
         return Err(reason::SMALL_RANGE);
     }
-    let planner = Planner { query, context, template, listing, mode, step: assembly.step, now };
+    let common = serde_json::json!({
+        "template": template.digest(),
+        "step": format!("{:?}", assembly.step),
+        "statics": listing.statics,
+    });
+    let family = Family::new(preimage(query, context, mode, &common));
+    let planner = Planner { query, context, template, listing, family, step: assembly.step, now };
     let segments = extents.iter().map(|extent| planner.segment(*extent)).collect();
     Ok(Plan { mode, reason: template.reason(), segments, assembly: Some(assembly) })
 }
@@ -166,7 +172,7 @@ struct Planner<'a> {
     context: &'a Context,
     template: &'a Template,
     listing: Listing<'a>,
-    mode: Mode,
+    family: Arc<Family>,
     step: Step,
     now: Timestamp,
 }
@@ -183,8 +189,9 @@ impl Planner<'_> {
             Some(modified) => settling.unchanged_since(modified.plus(UNSURE), self.now),
             None => settling,
         };
+        let regime = settling.regime;
         // Live tables do not settle by the partitions that are listed.
-        let listed = listed.filter(|_| settling.regime != Regime::Live);
+        let listed = listed.filter(|_| regime != Regime::Live);
         let is_sure = listed.is_none_or(|(changed, _)| changed.plus(UNSURE) <= self.listing.at);
         let settling = (is_sure || settling.state == State::Open).then_some(settling);
         let state = settling.map_or(State::Open, |settling| settling.state);
@@ -204,26 +211,18 @@ impl Planner<'_> {
             _ => (self.limited(open), open.stale_until),
         };
         // The state of an open partition changes with every row, and is looked at too seldom.
-        let stamp = match state {
-            State::Open => serde_json::json!("open"),
-            _ => serde_json::json!(listed.map(|(youngest, count)| (youngest.micros(), count))),
-        };
-        let preimage = preimage(
-            self.query,
-            self.context,
-            self.mode,
-            &serde_json::json!({
-                "template": self.template.digest(),
-                "step": format!("{:?}", self.step),
-                "segment": [extent.start().micros(), extent.end().micros()],
-                "regime": format!("{:?}", descriptor.regime(extent, self.now)),
-                "changed": stamp,
-                "purged": (self.listing.purged)(extent),
-                "statics": self.listing.statics,
-            }),
+        let stamp = listed.filter(|_| state != State::Open);
+        let stamp = stamp.map(|(youngest, count)| (youngest.micros(), count));
+        let own = format!(
+            "{}..{} {:?} {} {stamp:?} purged {}",
+            extent.start().micros(),
+            extent.end().micros(),
+            regime,
+            if state == State::Open { "open" } else { "closed" },
+            (self.listing.purged)(extent)
         );
         Segment {
-            key: Key::new(preimage),
+            key: self.family.key(own),
             extent: Some(extent),
             sql: String::new(),
             maximum_bytes_billed: super::maximum_bytes_billed(self.query, self.context),
@@ -298,7 +297,7 @@ pub fn joined(assembly: &Assembly, segments: &[&Segment]) -> Result<Segment> {
     if let [only] = segments {
         return Ok(Segment { sql, ..(*only).clone() });
     }
-    let names: Vec<&str> = segments.iter().map(|segment| segment.key.preimage()).collect();
+    let names: Vec<_> = segments.iter().map(|segment| segment.key.preimage()).collect();
     let freshest = segments.iter().map(|segment| segment.freshness).min_by_key(|freshness| freshness.fresh_for);
     Ok(Segment {
         key: Key::new(names.join("\n")),

@@ -1,0 +1,182 @@
+//! What goes wrong round a plan in parts is an answer as right as any, or whole: clocks that are put
+//! back, dry runs that are refused or say that nothing prunes.
+
+use weir_plan::extent::HOUR;
+
+use super::tests::{BUCKETS, Place, at, query};
+use super::views;
+use super::*;
+use crate::app::App;
+use crate::cache::StoreSettings;
+use crate::clock::{Clock, ManualClock};
+use crate::config::BigQueryConfig;
+use crate::engine::{Answer, Door, EngineSettings, Status};
+use crate::source::bigquery::BigQuery;
+use crate::source::embedded::Embedded;
+use crate::source::fake::{FakeConfig, FakeServer};
+use crate::source::{Estimate, Identity, Job, Outcome, Source, Table};
+
+type DryRuns = fn(Estimate) -> Result<Estimate>;
+
+/// Answers dry runs by a rule of its own.
+struct Odd {
+    source: Arc<Embedded>,
+    dry_runs: DryRuns,
+}
+
+#[async_trait::async_trait]
+impl Source for Odd {
+    fn identity(&self) -> &Identity {
+        self.source.identity()
+    }
+
+    async fn dry_run(&self, job: &Job) -> Result<Estimate> {
+        (self.dry_runs)(self.source.dry_run(job).await?)
+    }
+
+    async fn run(&self, job: Job) -> Result<Outcome> {
+        self.source.run(job).await
+    }
+
+    async fn table(&self, table: &TableId) -> Result<Table> {
+        self.source.table(table).await
+    }
+}
+
+fn engine(source: Arc<dyn Source>, clock: &Arc<ManualClock>) -> Arc<Engine> {
+    let mut app = App::new(StoreSettings::of(64 << 20), Arc::clone(clock) as Arc<dyn Clock>, App::GRACE);
+    app.add_source("only", source, EngineSettings::default())
+}
+
+fn odd(source: &Arc<Embedded>, clock: &Arc<ManualClock>, dry_runs: DryRuns) -> Arc<Engine> {
+    engine(Arc::new(Odd { source: Arc::clone(source), dry_runs }), clock)
+}
+
+fn refused(_: Estimate) -> Result<Estimate> {
+    Err(Error::new(weir_plan::Kind::PermissionDenied, "no dry runs here"))
+}
+
+async fn ask(engine: &Arc<Engine>, query: &Query) -> Answer {
+    engine.answer(query, Door::Export).await.unwrap()
+}
+
+/// That an answer is the source's own for whole buckets.
+async fn assert_right(engine: &Arc<Engine>, query: &Query, answer: &Answer) {
+    let range = query.step.unwrap().align(query.range.unwrap(), Timestamp::MAX);
+    let mut off = Query { range: Some(range), ..query.clone() };
+    off.cache.mode = CacheMode::Off;
+    let expected = ask(engine, &off).await.batches;
+    assert!(expected.num_rows() > 0);
+    assert_eq!(answer.batches.concat().unwrap(), expected.concat().unwrap());
+}
+
+/// Two days of a view of live and daily tables.
+fn flow(now: Timestamp) -> Query {
+    let sql = "SELECT $__timeGroup(time, $__interval) AS time, branch, SUM(value) AS value \
+        FROM `moz-fx-data-shared-prod.telemetry.experiment_enrollment_overall` \
+        WHERE $__timeFilter(time) GROUP BY 1, 2 ORDER BY 1, 2";
+    query(sql, now.minus(hours(48)).floor(HOUR), now.floor(HOUR), "1h")
+}
+
+fn hours(hours: u64) -> Duration {
+    Duration::from_hours(hours)
+}
+
+#[tokio::test]
+async fn without_dry_runs_ranges_apart_are_a_job_each() {
+    let place = Place::new();
+    let engine = odd(&place.source, &place.clock, refused);
+    let days = |from: &str, to: &str| query(BUCKETS, at(from), at(to), "1h");
+    ask(&engine, &days("2024-01-10", "2024-01-11")).await;
+    let before = place.source.bill().jobs;
+    let week = days("2024-01-08", "2024-01-14");
+    let answer = ask(&engine, &week).await;
+    assert_eq!((answer.provenance.mode, place.source.bill().jobs - before), (Mode::Delta, 2));
+    assert_right(&engine, &week, &answer).await;
+}
+
+#[tokio::test]
+async fn a_view_that_cannot_be_probed_or_does_not_prune_is_whole() {
+    let place = views::place();
+    let asked = flow(place.clock.now());
+    let cases: [(DryRuns, &str); 2] =
+        [(refused, "not_probed"), (|estimate| Ok(Estimate { bytes_processed: 1 << 30, ..estimate }), "not_pruned")];
+    for (dry_runs, reason) in cases {
+        let engine = odd(&place.source, &place.clock, dry_runs);
+        let answer = ask(&engine, &asked).await;
+        assert_eq!((answer.provenance.mode, answer.provenance.reason), (Mode::Whole, reason));
+        assert_right(&engine, &asked, &answer).await;
+    }
+    let answer = ask(&odd(&place.source, &place.clock, Ok), &asked).await;
+    assert_eq!((answer.provenance.mode, answer.provenance.reason), (Mode::Delta, "buckets"));
+}
+
+#[tokio::test]
+async fn what_was_kept_by_a_clock_that_was_ahead_is_read_again_when_it_is_put_right() {
+    let place = Place::new();
+    let now = place.clock.now();
+    let week = |now: Timestamp| {
+        let mut week = query(BUCKETS, now.minus(hours(24 * 7)), now, "1h");
+        week.cache.max_stale = Some(Duration::ZERO);
+        week
+    };
+    // By a clock that is a day ahead, today is settled; by one that is an hour ahead, it is open.
+    for ahead in [hours(24), hours(1)] {
+        place.clock.set(now.plus(ahead));
+        for range in [week(now), week(now.plus(ahead))] {
+            place.ask(&range).await;
+        }
+    }
+    place.clock.set(now);
+    place.advance(Duration::from_mins(5));
+    for step in [Duration::ZERO, Duration::from_mins(20), hours(6), hours(18), hours(3)] {
+        place.advance(step);
+        let asked = week(place.clock.now());
+        let before = place.source.bill().jobs;
+        let answer = place.ask(&asked).await;
+        assert_right(&place.engine, &asked, &answer).await;
+        assert!(answer.provenance.age_s < 300.0, "{}", answer.provenance.age_s);
+        // What the listings and the days that are open or new cost, and no more.
+        assert!(place.source.bill().jobs - before <= 4);
+        assert_eq!(place.ask(&asked).await.provenance.status, Status::Hit, "kept again");
+    }
+}
+
+#[tokio::test]
+async fn a_live_day_of_a_clock_that_was_ahead_is_read_again() {
+    let place = views::place();
+    let now = place.clock.now();
+    let engine = engine(Arc::clone(&place.source) as _, &place.clock);
+    // The rows of the days are there when the source's clock gets to them: the engine's alone is ahead.
+    let ahead = Arc::new(ManualClock::new(now.plus(hours(24))));
+    let ahead_engine = self::engine(Arc::clone(&place.source) as _, &ahead);
+    ask(&ahead_engine, &flow(ahead.now())).await;
+    place.clock.set(now.plus(hours(13)));
+    ahead.set(place.clock.now());
+    let asked = flow(place.clock.now());
+    let answer = ask(&ahead_engine, &asked).await;
+    assert_eq!(answer.provenance.mode, Mode::Delta);
+    let expected = ask(&engine, &asked).await;
+    assert!(expected.batches.num_rows() > 0);
+    assert_eq!(answer.batches.concat().unwrap(), expected.batches.concat().unwrap());
+}
+
+#[tokio::test]
+async fn the_job_of_a_slot_that_a_clock_ahead_has_used_up_is_not_taken_for_this_ones() {
+    let place = Place::new();
+    let now = place.clock.now();
+    let server_clock = Arc::clone(&place.clock) as Arc<dyn Clock>;
+    let server = FakeServer::start(Arc::clone(&place.source) as _, server_clock, FakeConfig::default()).await.unwrap();
+    let config = BigQueryConfig::stand_in("p", server.rest_url());
+    let ahead = Arc::new(ManualClock::new(now.plus(hours(1))));
+    let client: Arc<dyn Source> = Arc::new(BigQuery::connect(&config).await.unwrap());
+    let mut today = query(BUCKETS, at("2024-01-21"), at("2024-01-22"), "1h");
+    today.cache.max_stale = Some(Duration::ZERO);
+    ask(&engine(Arc::clone(&client), &ahead), &today).await;
+    // The same slot, an hour later, in another process.
+    place.advance(hours(1));
+    let engine = engine(client, &ahead);
+    let answer = ask(&engine, &today).await;
+    assert_right(&engine, &today, &answer).await;
+    assert!(answer.provenance.age_s < 60.0, "{}", answer.provenance.age_s);
+}
