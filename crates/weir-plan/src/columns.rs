@@ -182,6 +182,7 @@ mod tests {
         check("SELECT 1 FROM (SELECT a FROM (SELECT b AS a FROM u))", "q.d.u/b");
         check("SELECT 1 FROM (SELECT b AS a, 1 FROM u UNION ALL SELECT c, 2 FROM v)", "q.d.u/b q.d.v/c");
         check("SELECT 1 FROM (SELECT * FROM u UNION ALL SELECT * FROM v)", "q.d.u/a q.d.v/a");
+        check("SELECT 1 FROM ((SELECT b AS a FROM u) UNION ALL (SELECT c FROM v))", "q.d.u/b q.d.v/c");
         check("SELECT 1 FROM (SELECT a FROM u) JOIN v ON TRUE", "q.d.u/a q.d.v/a");
         check("WITH t AS (SELECT * FROM u) SELECT 1 FROM t", "q.d.u/a");
         check("WITH t AS (SELECT day AS a FROM u), w AS (SELECT a FROM t) SELECT 1 FROM w", "q.d.u/day");

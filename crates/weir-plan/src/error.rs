@@ -246,8 +246,17 @@ mod tests {
     #[test]
     fn an_internal_message_is_not_shown_to_callers() {
         let error = Error::internal("lock of table x poisoned");
-        assert!(!error.public_message().contains("table x"));
+        assert_eq!(error.public_message(), "internal error; the server's log has the details");
         assert_eq!(error.message(), "lock of table x poisoned");
+        assert_eq!(Error::invalid("no such macro").public_message(), "no such macro");
+    }
+
+    #[test]
+    fn only_what_is_worth_another_try_has_a_delay_before_it() {
+        let delay = |kind| Error::new(kind, "").retry_after();
+        assert_eq!((delay(Kind::QuotaExceeded), delay(Kind::InvalidQuery)), (Some(Duration::from_secs(1)), None));
+        let asked = Error::new(Kind::QuotaExceeded, "").with_retry_after(Duration::from_secs(7));
+        assert_eq!(asked.retry_after(), Some(Duration::from_secs(7)));
     }
 
     #[test]

@@ -163,7 +163,7 @@ impl LocalRelation {
             return wrong("its source needs a time_column of type TIMESTAMP".to_owned());
         }
         let grain = source.grain.as_micros();
-        if grain == 0 || !u128::from(DAY.unsigned_abs()).is_multiple_of(grain) {
+        if !u128::from(DAY.unsigned_abs()).is_multiple_of(grain) {
             return wrong("its source needs a grain that divides a day, such as 5m".to_owned());
         }
         if self.measures.is_empty() {
@@ -189,7 +189,7 @@ impl LocalRelation {
         let grain = self.source.grain;
         for (place, keep) in ladder.iter().enumerate() {
             let micros = keep.step.as_micros();
-            if keep.step < grain || !micros.is_multiple_of(grain.as_micros()) || !(DAY as u128).is_multiple_of(micros) {
+            if !micros.is_multiple_of(grain.as_micros()) || !(DAY as u128).is_multiple_of(micros) {
                 return Err(format!("keep[{place}].step is a multiple of the grain that divides a day"));
             }
             if (keep.days.is_none()) != (place + 1 == ladder.len()) {

@@ -82,12 +82,8 @@ impl FromStr for Price {
 impl fmt::Display for Cost {
     /// Small amounts keep two digits that say something: `0.000057 USD`, `12.50 USD`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let digits = if self.amount > 0.0 && self.amount < 0.1 {
-            let zeros = (1..12).take_while(|place| self.amount * 10_f64.powi(*place) < 1.0).count();
-            zeros + 2
-        } else {
-            2
-        };
+        let is_zero = |place: &i32| self.amount > 0.0 && self.amount * 10_f64.powi(*place) < 1.0;
+        let digits = 2 + (1..12).take_while(is_zero).count();
         write!(f, "{:.digits$} {}", self.amount, self.currency)
     }
 }
@@ -121,7 +117,9 @@ mod tests {
         check(0.0, "0.00 USD");
         check(12.5, "12.50 USD");
         check(0.25, "0.25 USD");
+        check(0.1, "0.10 USD");
         check(0.059_604, "0.060 USD");
+        check(0.01, "0.010 USD");
         check(0.000_059_604, "0.000060 USD");
         check(1e-15, "0.0000000000000 USD");
     }

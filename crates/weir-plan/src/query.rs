@@ -148,3 +148,20 @@ impl FromStr for TableId {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tables_name_has_three_parts_and_a_project_may_have_a_domain() {
+        for (text, project) in [("p.d.t", "p"), ("example.com:p.d.t", "example.com:p")] {
+            let table: TableId = text.parse().unwrap();
+            assert_eq!((&table, table.to_string()), (&TableId::new(project, "d", "t"), text.to_owned()));
+        }
+        for text in ["", "t", "d.t", ".d.t", "p..t", "p.d.", ".."] {
+            let error = text.parse::<TableId>().unwrap_err();
+            assert!(error.message().contains("project.dataset.table"), "{text}");
+        }
+    }
+}

@@ -30,6 +30,8 @@ fn descriptors() -> Descriptors {
         ..described("flow")
     };
     let domain = SourceDescriptor { table: TableId::new("example.com:p", "d", "flow"), ..flow.clone() };
+    // No name of three parts: only a domain has dots.
+    let dotted = SourceDescriptor { table: TableId::new("a.b", "d", "flow"), ..flow.clone() };
     let timed = |name: &str, column: &str, time_type| SourceDescriptor {
         time_column: Some(column.into()),
         time_type,
@@ -38,6 +40,7 @@ fn descriptors() -> Descriptors {
     let mut all: Descriptors = [
         flow,
         domain,
+        dotted,
         described("second"),
         timed("days", "day", TimeType::Date),
         timed("stamps", "dt", TimeType::Datetime),

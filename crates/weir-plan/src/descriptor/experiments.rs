@@ -326,4 +326,145 @@ mod tests {
         let settling = view.settle(segment, WINDOW, at("2024-03-13"), Some(at("2024-03-10T04:00:00Z")));
         assert_eq!((settling.regime, settling.state), (Regime::Daily, State::Final));
     }
+
+    /// A pruning in a line.
+    fn pruned(pruning: Option<&Pruning>) -> String {
+        let Some(Pruning { column, time_type, hidden, truncated, behind, slack }) = pruning else {
+            return "nothing".to_owned();
+        };
+        assert_eq!(*slack, Duration::ZERO);
+        let mut line = format!("{column} {time_type:?}");
+        for (is_said, word) in
+            [(*hidden, "hidden"), (*truncated == DAY, "of the day"), (*behind == DAY, "a day behind")]
+        {
+            line += &if is_said { format!(", {word}") } else { String::new() };
+        }
+        line
+    }
+
+    #[test]
+    fn sources_are_as_the_public_texts_have_them() {
+        let check = |name: &str, expected: &[&str]| {
+            let SourceDescriptor {
+                time_column,
+                time_type,
+                grain,
+                lag,
+                partition,
+                flip,
+                daily_table,
+                history,
+                pruning,
+                branches,
+                ..
+            } = shared(name);
+            let mut lines = vec![format!(
+                "{} {time_type:?}, {} min, lag {} min, {partition:?}, {history:?}",
+                time_column.unwrap(),
+                grain.as_secs() / 60,
+                lag.as_secs() / 60
+            )];
+            lines.push(pruned(pruning.as_ref()));
+            lines.extend(flip.map(|flip| format!("{flip:?}")));
+            lines.extend(daily_table.map(|table| format!("daily {}", table.table)));
+            let mut kinds: Vec<(String, usize)> = vec![];
+            for branch in &branches {
+                let kind = format!("{:?} {} by {}", branch.side, branch.table.table, pruned(branch.pruning.as_ref()));
+                match kinds.last_mut() {
+                    Some((last, count)) if *last == kind => *count += 1,
+                    _ => kinds.push((kind, 1)),
+                }
+            }
+            lines.extend(kinds.into_iter().map(|(kind, count)| format!("{count} {kind}")));
+            assert_eq!(lines, expected, "{name}");
+        };
+        for (app, table) in [
+            ("org_mozilla_fenix", "experiment_events_live_v1"),
+            ("telemetry", "experiment_search_events_live_v1"),
+            ("firefox_desktop", "experiment_crash_events_live_v1"),
+        ] {
+            check(
+                &format!("{app}_derived.{table}"),
+                &[
+                    "window_start Timestamp, 5 min, lag 30 min, Some(Day), Local",
+                    "partition_date Timestamp, of the day",
+                ],
+            );
+        }
+        check(
+            "telemetry_derived.experiment_enrollment_aggregates_v2",
+            &[
+                "window_start Timestamp, 5 min, lag 10 min, Some(Day), Local",
+                "window_start Timestamp",
+                "daily experiment_enrollment_aggregates_v2",
+            ],
+        );
+        check(
+            "telemetry_derived.experiments_daily_active_clients_v1",
+            &[
+                "submission_date Date, 1440 min, lag 10 min, Some(Day), Local",
+                "submission_date Date",
+                "daily experiments_daily_active_clients_v1",
+            ],
+        );
+        let flip = "Flip { days: 2, comparison: AfterInstant }";
+        check(
+            "telemetry.experiment_enrollment_overall",
+            &[
+                "time Timestamp, 5 min, lag 30 min, Some(Day), Local",
+                "nothing",
+                flip,
+                "daily experiment_enrollment_aggregates_v1",
+                "17 Live experiment_events_live_v1 by partition_date Timestamp, hidden, of the day",
+                "1 Daily experiment_enrollment_aggregates_v1 by window_start Timestamp",
+            ],
+        );
+        check(
+            "telemetry_derived.experiment_search_aggregates_live_v1",
+            &[
+                "window_start Timestamp, 5 min, lag 30 min, Some(Day), Prefix",
+                "nothing",
+                flip,
+                "daily experiment_search_aggregates_v1",
+                "4 Live experiment_search_events_live_v1 by partition_date Timestamp, hidden, of the day",
+                "1 Daily experiment_search_aggregates_v1 by window_start Timestamp",
+            ],
+        );
+        check(
+            "telemetry.experiment_crash_rates_live",
+            &[
+                "window_start Timestamp, 5 min, lag 30 min, Some(Day), Local",
+                "nothing",
+                flip,
+                "daily experiment_crash_aggregates_v1",
+                "8 Live experiment_crash_events_live_v1 by partition_date Timestamp, hidden, of the day",
+                "1 Daily experiment_crash_aggregates_v1 by window_start Timestamp",
+            ],
+        );
+        check(
+            "telemetry.experiment_enrollment_daily_active_population",
+            &[
+                "time Timestamp, 1440 min, lag 10 min, Some(Day), Local",
+                "submission_date Date, hidden, a day behind",
+                "daily experiments_daily_active_clients_v1",
+                "1 Daily experiments_daily_active_clients_v1 by submission_date Date, hidden, a day behind",
+            ],
+        );
+        let crash = shared("telemetry.experiment_crash_counts");
+        let apps: Vec<&str> = crash.branches.iter().map(|branch| &*branch.table.dataset).collect();
+        assert_eq!(
+            apps,
+            [
+                "org_mozilla_firefox_beta_derived",
+                "org_mozilla_fenix_derived",
+                "org_mozilla_firefox_derived",
+                "firefox_desktop_derived",
+                "org_mozilla_klar_derived",
+                "org_mozilla_focus_derived",
+                "org_mozilla_focus_nightly_derived",
+                "org_mozilla_focus_beta_derived",
+                "telemetry_derived",
+            ]
+        );
+    }
 }

@@ -78,3 +78,28 @@ pub(crate) mod optional_table {
         super::table::deserialize(deserializer).map(Some)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_read_and_written_in_the_largest_unit_that_fits() {
+        for (text, millis, written) in [
+            ("0s", 0, "0s"),
+            ("00m", 0, "0s"),
+            ("90s", 90_000, "90s"),
+            (" 5m ", 300_000, "5m"),
+            ("05m", 300_000, "5m"),
+            ("60m", 3_600_000, "1h"),
+            ("1w", 604_800_000, "7d"),
+            ("250ms", 250, "250ms"),
+        ] {
+            let duration = parse_duration(text).unwrap();
+            assert_eq!((duration, &*duration_text(duration)), (Duration::from_millis(millis), written), "{text}");
+        }
+        for text in ["0", "s", "", "5", "-5m", "1M", "0x"] {
+            assert!(parse_duration(text).unwrap_err().message().contains("is not a duration"), "{text}");
+        }
+    }
+}

@@ -172,6 +172,11 @@ mod tests {
             "SELECT SUM(value) FROM (SELECT value FROM v)",
             "SELECT SUM(value) FROM v WHERE branch IN (SELECT branch FROM w)",
             "SELECT SUM(value) FROM v UNION ALL SELECT 1",
+            "WITH w AS (SELECT branch FROM v) SELECT SUM(value) FROM v",
+            "SELECT DISTINCT branch, SUM(value) FROM v GROUP BY branch, experiment",
+            "SELECT branch, SUM(value) FROM v GROUP BY branch QUALIFY TRUE",
+            "SELECT SUM(value), COUNT(*) FROM v",
+            "SELECT SUM(value), LOWER(branch) OVER () FROM v GROUP BY branch",
             "not sql",
         ] {
             check(sql, false, false);
@@ -183,6 +188,8 @@ mod tests {
             true,
         );
         check(&format!("SELECT {bucket} AS time, MAX(value) FROM v GROUP BY 1"), true, false);
+        check("SELECT branch, SUM(value), RANK() OVER (ORDER BY branch) FROM v GROUP BY branch", true, false);
+        check("SELECT branch, SUM(value), FORMAT_TIMESTAMP('%F', time) FROM v GROUP BY 1, 3", true, true);
         check(&format!("SELECT {bucket} AS time, SUM(value) FROM v GROUP BY 1"), false, false);
     }
 }

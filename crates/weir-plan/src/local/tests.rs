@@ -107,7 +107,9 @@ fn contradictions_are_refused_with_their_remedy() {
     let minutes = |step, days| Keep { step: Duration::from_mins(step), days };
     check(|relation| relation.name = "a b".into(), "letters, digits and _");
     check(|relation| relation.source.time_column = None, "time_column");
-    check(|relation| relation.source.grain = Duration::from_mins(7), "divides a day");
+    check(|relation| relation.source.time_type = TimeType::Date, "type TIMESTAMP");
+    check(|relation| relation.source.grain = Duration::from_mins(7), "its source needs a grain");
+    check(|relation| relation.source.grain = Duration::ZERO, "its source needs a grain");
     check(|relation| relation.measures.clear(), "no measures");
     check(|relation| relation.totals[0].dimensions.push("os".into()), "names os");
     check(|relation| relation.totals[0].column[0].plus.clear(), "adds at least one");
@@ -116,8 +118,109 @@ fn contradictions_are_refused_with_their_remedy() {
         |relation| relation.keep = vec![Keep { step: Duration::from_mins(5), days: Some(3) }],
         "but the last has days",
     );
+    for step in [0, 12, 25] {
+        let mut odd = relation("enrollment");
+        odd.keep = vec![minutes(5, Some(3)), minutes(step, None)];
+        assert!(odd.check().unwrap_err().to_string().contains("keep[1].step is a multiple of the grain"), "{step}");
+    }
     let keep = vec![minutes(5, Some(3)), minutes(60, Some(2)), minutes(1440, None)];
     let mut older = relation("enrollment");
     older.keep = keep;
     assert!(older.check().unwrap_err().to_string().contains("keep[1]"));
+}
+
+/// Two dimensions and measures of a table, or of live and daily tables.
+fn small(branches: &[(&str, Side)], comparison: Comparison) -> LocalRelation {
+    let branches =
+        branches.iter().map(|(table, side)| serde_json::json!({ "table": format!("p.d.{table}"), "side": side }));
+    let comparison = match comparison {
+        Comparison::AfterInstant => "after-instant",
+        Comparison::ByDate => "by-date",
+    };
+    serde_json::from_value(serde_json::json!({
+        "name": "small",
+        "source": {
+            "table": "p.d.t",
+            "time_column": "at",
+            "grain": "1h",
+            "flip": { "days": 2, "comparison": comparison },
+            "daily_table": "p.d.daily",
+            "branches": branches.collect::<Vec<_>>(),
+        },
+        "dimensions": ["a", "b"],
+        "measures": ["m", "n"],
+        "view": [{ "table": "p.d.view", "sql": "SELECT * FROM weir.local.small" }],
+        "total": [{
+            "table": "p.d.total",
+            "time_column": "began",
+            "end_column": "ended",
+            "dimensions": ["a"],
+            "measures": ["n"],
+            "column": [{ "name": "x", "plus": ["m", "n"], "minus": ["n"] }, { "name": "y", "plus": ["m"] }],
+        }],
+    }))
+    .unwrap()
+}
+
+#[test]
+fn rows_are_asked_for_by_window_and_dimensions() {
+    let relation = small(&[], Comparison::ByDate);
+    assert_eq!(
+        relation.base().sql,
+        "SELECT $__timeGroup(`at`, $__interval) AS time, `a`, `b`, SUM(`m`) AS `m`, SUM(`n`) AS `n`\n\
+         FROM `weir.local.small`\nWHERE $__timeFilter(`at`)\nGROUP BY 1, 2, 3"
+    );
+    let hour = Keep { step: Duration::from_hours(1), days: Some(32) };
+    let day = Keep { step: Duration::from_hours(24), days: None };
+    assert_eq!(relation.ladder(), [hour, day], "hours are not kept twice");
+    assert_eq!(relation.check().unwrap().views[0].time_column, "time");
+}
+
+#[test]
+fn running_totals_are_sums_over_grouped_windows_of_both_sides() {
+    let text = |branches, comparison| {
+        let relation = small(branches, comparison);
+        relation.total_text(&relation.totals[0])
+    };
+    let around = |source: &str| {
+        format!(
+            "SELECT time AS `began`, TIMESTAMP_ADD(time, INTERVAL 3600000000 MICROSECOND) AS `ended`, `a`, `n`, \
+             SUM(`m` + `n` - `n`) OVER (PARTITION BY `a` ORDER BY time) AS `x`, \
+             SUM(`m`) OVER (PARTITION BY `a` ORDER BY time) AS `y`\n\
+             FROM (\nSELECT `at` AS time, `a`, SUM(`m`) AS `m`, SUM(`n`) AS `n`\nFROM (\n{source}\n)\nGROUP BY 1, 2\n)"
+        )
+    };
+    assert_eq!(text(&[], Comparison::ByDate), around("SELECT `at`, `a`, `b`, `m`, `n` FROM `p.d.t`"));
+    let sides = [("live", Side::Live), ("daily", Side::Daily), ("both", Side::Both)];
+    let arms = |live: &str, daily: &str| {
+        let arm = |table: &str, side: &str| format!("SELECT `at`, `a`, `b`, `m`, `n` FROM `p.d.{table}`{side}");
+        around(&[arm("live", live), arm("daily", daily), arm("both", "")].join("\nUNION ALL\n"))
+    };
+    assert_eq!(
+        text(&sides, Comparison::AfterInstant),
+        arms(
+            " WHERE `at` > TIMESTAMP(DATE_SUB(CURRENT_DATE(), INTERVAL 2 DAY))",
+            " WHERE `at` <= TIMESTAMP(DATE_SUB(CURRENT_DATE(), INTERVAL 2 DAY))"
+        )
+    );
+    assert_eq!(
+        text(&sides, Comparison::ByDate),
+        arms(
+            " WHERE DATE(`at`) > DATE_SUB(CURRENT_DATE(), INTERVAL 2 DAY)",
+            " WHERE DATE(`at`) <= DATE_SUB(CURRENT_DATE(), INTERVAL 2 DAY)"
+        )
+    );
+}
+
+#[test]
+fn views_are_sources_of_their_own_with_the_grain_of_theirs() {
+    let of = |table: &str, time: &str| SourceDescriptor {
+        time_column: Some(time.to_owned()),
+        grain: Duration::from_hours(1),
+        history: History::Local,
+        partition: Some(PartitionUnit::Day),
+        ..SourceDescriptor::new(TableId::new("p", "d", table))
+    };
+    let relation = small(&[], Comparison::ByDate);
+    assert_eq!(relation.view_descriptors(), [of("view", "time"), of("total", "began")]);
 }

@@ -385,3 +385,12 @@ const PIECES: &[&str] = &[
     "$__timeShifting(",
     "1d",
 ];
+
+#[test]
+fn a_text_without_time_macros_over_columns_is_not_probed() {
+    let target = Target::default();
+    for text in ["SELECT 1", "SELECT $__timeFrom()", "SELECT '$__timeFilter(a)'", "SELECT $__timeFilter(a"] {
+        assert_eq!(probe(text, &target), None, "{text}");
+    }
+    assert!(probe("SELECT $__timeFrom(a)", &target).unwrap().contains(PROBE));
+}
