@@ -1,9 +1,12 @@
 //! Batches cut at times and put in order again. It knows nothing of buckets or partitions: ranges and
 //! columns are told.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
-use arrow::array::{Array as _, AsArray as _, BooleanArray, PrimitiveArray, RecordBatch, UInt32Array};
+use arrow::array::{
+    Array as _, AsArray as _, BooleanArray, DynComparator, PrimitiveArray, RecordBatch, UInt32Array, make_comparator,
+};
 use arrow::compute::{SortColumn, SortOptions, lexsort_to_indices, take_record_batch};
 use arrow::datatypes::{DataType, Date32Type, Float64Type, TimeUnit, TimestampMicrosecondType};
 use weir_plan::extent::DAY;
@@ -48,11 +51,18 @@ impl Batches {
     /// # Errors
     /// As [`Batches::split`], but for rows outside.
     pub fn crop(&self, column: usize, range: Extent) -> Result<Self> {
-        let batch = self.concat()?;
         let within = |time: i64| range.start().micros() <= time && time < range.end().micros();
-        let times = (0..).zip(times(&batch, column)?);
-        let rows: UInt32Array = times.filter(|(_, time)| time.is_some_and(within)).map(|(row, _)| Some(row)).collect();
-        if rows.len() == batch.num_rows() { Ok(self.clone()) } else { self.take(&batch, &rows) }
+        let mut cropped = Vec::with_capacity(self.iter().len());
+        for batch in self {
+            let times = (0..).zip(times(batch, column)?);
+            let rows: Vec<u32> = times.filter(|(_, time)| time.is_some_and(within)).map(|(row, _)| row).collect();
+            if rows.len() == batch.num_rows() {
+                cropped.push(batch.clone());
+            } else if !rows.is_empty() {
+                cropped.push(taken(batch, &rows.into())?);
+            }
+        }
+        Self::new(Arc::clone(self.schema()), cropped)
     }
 
     /// The rows in the order of `keys`; those that are equal in all keys keep theirs.
@@ -60,7 +70,7 @@ impl Batches {
     /// # Errors
     /// `Internal` if a column cannot be ordered by.
     pub fn order_by(&self, keys: &[SortKey]) -> Result<Self> {
-        if keys.is_empty() || self.num_rows() < 2 {
+        if self.is_ordered_by(keys) {
             return Ok(self.clone());
         }
         let batch = self.concat()?;
@@ -85,11 +95,44 @@ impl Batches {
         self.take(&batch, &order)
     }
 
-    fn take(&self, batch: &RecordBatch, rows: &UInt32Array) -> Result<Self> {
-        let taken =
-            take_record_batch(batch, rows).map_err(|error| Error::internal("cannot copy rows").with_source(error))?;
-        Self::new(Arc::clone(self.schema()), vec![taken])
+    /// Whether the rows are surely in the order of `keys`, as those of parts mostly are.
+    fn is_ordered_by(&self, keys: &[SortKey]) -> bool {
+        let batches: Vec<&RecordBatch> = self.iter().filter(|batch| batch.num_rows() > 0).collect();
+        let is_ordered = |place: usize, batch: &RecordBatch| {
+            let compare = comparator(batch, batch, keys)?;
+            let is_within = (1..batch.num_rows()).all(|row| compare(row - 1, row).is_le());
+            let Some(next) = batches.get(place + 1) else { return Some(is_within) };
+            Some(is_within && comparator(batch, next, keys)?(batch.num_rows() - 1, 0).is_le())
+        };
+        batches.iter().enumerate().all(|(place, batch)| is_ordered(place, batch) == Some(true))
     }
+
+    fn take(&self, batch: &RecordBatch, rows: &UInt32Array) -> Result<Self> {
+        Self::new(Arc::clone(self.schema()), vec![taken(batch, rows)?])
+    }
+}
+
+fn taken(batch: &RecordBatch, rows: &UInt32Array) -> Result<RecordBatch> {
+    take_record_batch(batch, rows).map_err(|error| Error::internal("cannot copy rows").with_source(error))
+}
+
+/// Compares a row of one batch with a row of the other; `None` for keys that Arrow does not order as
+/// `BigQuery` does, or not at all.
+fn comparator(
+    one: &RecordBatch,
+    other: &RecordBatch,
+    keys: &[SortKey],
+) -> Option<impl Fn(usize, usize) -> Ordering + use<>> {
+    let of_key = |key: &SortKey| {
+        let (one, other) = (one.columns().get(key.column)?, other.columns().get(key.column)?);
+        let options = SortOptions { descending: key.descending, nulls_first: key.nulls_first };
+        if *one.data_type() == DataType::Float64 { None } else { make_comparator(one, other, options).ok() }
+    };
+    let comparators: Vec<DynComparator> = keys.iter().map(of_key).collect::<Option<_>>()?;
+    Some(move |row: usize, other: usize| {
+        let orders = comparators.iter().map(|compare| compare(row, other));
+        orders.fold(Ordering::Equal, Ordering::then)
+    })
 }
 
 /// Microseconds since the epoch, row by row.
@@ -125,6 +168,16 @@ mod tests {
         batches(vec![("t", utc(&[30, 10, 20, 10])), ("name", names)])
     }
 
+    /// Rows of several batches, all of one name.
+    fn joined(parts: &[&[i64]]) -> Batches {
+        let part = |times: &&[i64]| {
+            let names: ArrayRef = Arc::new(StringArray::from(vec!["a"; times.len()]));
+            batches(vec![("t", utc(times)), ("name", names)]).concat().unwrap()
+        };
+        let parts: Vec<RecordBatch> = parts.iter().map(part).collect();
+        Batches::new(parts[0].schema(), parts.clone()).unwrap()
+    }
+
     fn seconds(batches: &Batches) -> Vec<i64> {
         let batch = batches.concat().unwrap();
         times(&batch, 0).unwrap().into_iter().map(|time| time.unwrap() / 1_000_000).collect()
@@ -151,6 +204,10 @@ mod tests {
         assert_eq!(seconds(&sample().crop(0, range(10, 30)).unwrap()), [10, 20, 10]);
         assert_eq!(seconds(&sample().crop(0, range(0, 100)).unwrap()), [30, 10, 20, 10]);
         assert_eq!(sample().crop(0, range(50, 60)).unwrap().num_rows(), 0);
+        let several = joined(&[&[1, 2], &[], &[3, 4], &[5]]);
+        let cropped = several.crop(0, range(2, 5)).unwrap();
+        assert_eq!((seconds(&cropped), cropped.iter().len()), (vec![2, 3, 4], 3), "what is whole is not copied");
+        assert_eq!(seconds(&several.crop(0, range(5, 9)).unwrap()), [5]);
     }
 
     #[test]
@@ -161,6 +218,28 @@ mod tests {
         assert_eq!(seconds(&sample().order_by(&[key(1, true, false), key(0, false, true)]).unwrap()), [10, 30, 20, 10]);
         assert_eq!(seconds(&sample().order_by(&[]).unwrap()), [30, 10, 20, 10]);
         assert!(sample().order_by(&[key(9, false, true)]).is_err());
+    }
+
+    #[test]
+    fn parts_in_order_are_not_copied_and_others_are_sorted() {
+        let key = |column, descending, nulls_first| SortKey { column, descending, nulls_first };
+        let check = |parts: &[&[i64]], keys: &[SortKey], expected: &[i64], is_copied: bool| {
+            let rows = joined(parts);
+            let ordered = rows.order_by(keys).unwrap();
+            let found = (seconds(&ordered), ordered.iter().len() != parts.len());
+            assert_eq!(found, (expected.to_vec(), is_copied), "{parts:?} {keys:?}");
+        };
+        let (up, down) = ([key(0, false, true)], [key(0, true, false)]);
+        check(&[&[1, 1, 2], &[], &[2, 3]], &up, &[1, 1, 2, 2, 3], false);
+        check(&[&[1, 3], &[2, 4]], &up, &[1, 2, 3, 4], true);
+        check(&[&[1, 3, 2], &[4]], &up, &[1, 2, 3, 4], true);
+        check(&[&[1, 2], &[], &[0]], &up, &[0, 1, 2], true);
+        check(&[&[4, 3], &[2, 1]], &down, &[4, 3, 2, 1], false);
+        check(&[&[1, 2], &[3]], &down, &[3, 2, 1], true);
+        check(&[&[1, 2], &[3]], &[], &[1, 2, 3], false);
+        // The second key decides where the first does not.
+        check(&[&[1, 1], &[2]], &[key(1, false, true), key(0, false, true)], &[1, 1, 2], false);
+        check(&[&[2, 1], &[1]], &[key(1, false, true), key(0, false, true)], &[1, 1, 2], true);
     }
 
     #[test]
