@@ -215,6 +215,8 @@ mod tests {
         check("DELETE FROM t WHERE true", false);
         check("BEGIN SELECT 1; END", false);
         check("FROM t |> WHERE a > 1 |> AGGREGATE COUNT(*)", false);
+        check("SELECT 1 UNION ALL VALUES (2)", false);
+        check("VALUES (1) UNION ALL SELECT 2", false);
         check("SELECT 'open", false);
         check("", false);
     }

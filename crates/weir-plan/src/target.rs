@@ -129,6 +129,12 @@ mod tests {
     use super::*;
 
     #[test]
+    fn types_are_read_by_their_names() {
+        let types = ["timestamp", " DATE ", "DateTime", "TIME", ""].map(TimeType::parse);
+        assert_eq!(types, [Some(TimeType::Timestamp), Some(TimeType::Date), Some(TimeType::Datetime), None, None]);
+    }
+
+    #[test]
     fn names_are_told_from_expressions() {
         let check = |text: &str, expected: Option<&str>| assert_eq!(plain_name(text).as_deref(), expected, "{text}");
         check(" Created_At ", Some("created_at"));

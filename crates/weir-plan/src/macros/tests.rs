@@ -140,6 +140,11 @@ fn doitintl_macros_have_doitintls_meaning() {
     check(target, "SELECT $__timeGroup(x,1h) AS t, 1", &format!("SELECT {} AS t, 1", group(3_600_000)));
     check(target, "SELECT MAX($__timeGroup(x,1h))", &format!("SELECT MAX({})", group(3_600_000)));
     check(target, "FROM t GROUP BY $__timeGroup(x,1h), 2", &format!("FROM t GROUP BY {}, 2", group(3_600_000)));
+    check(
+        target,
+        "SELECT $__unixEpochGroup(x, 5m) AS e, $__timeGroup(x,1h), 1",
+        &format!("SELECT DIV(x, 300) * 300 AS e, {} AS time, 1", group(3_600_000)),
+    );
     check(target, "SUM(x) AS v $__timeShifting(1d), 2", "SUM(x) AS v , 2");
     check(target, "SELECT 1$__limitPosition", "SELECT 1 LIMIT 900");
     check(target, "SELECT 1$__limitPosition LIMIT 5", "SELECT 1 LIMIT 5");
@@ -171,7 +176,17 @@ fn times_in_a_text_that_doitintls_editor_generated_are_renewed() {
         "_PARTITIONTIME >= '2020-01-01 10:00:00' AND\n _PARTITIONTIME < '2020-01-02 10:00:00'",
         "_PARTITIONTIME >= '2024-01-01 00:00:00' AND\n _PARTITIONTIME < '2024-01-02 00:00:00'",
     );
-    for other in ["b BETWEEN '20200101' AND '20200107'", "a >= '2020-01-01 10:00:00'", "_PARTITIONTIME >= 'x'"] {
+    for other in [
+        "b BETWEEN '20200101' AND '20200107'",
+        "a >= '2020-01-01 10:00:00'",
+        "_PARTITIONTIME >= 'x'",
+        "_PARTITIONTIME >= '2020-01-01'",
+        "_PARTITIONTIME >= '2020-01-01 10:00:0x'",
+        "_PARTITIONTIME >= '2020x01-01 10:00:00'",
+        "_PARTITIONTIME >= '2020301-01 10:00:00'",
+        "_TABLE_SUFFIX BETWEEN '2020010' AND '20200107'",
+        "_TABLE_SUFFIX BETWEEN '2020010x' AND '20200107'",
+    ] {
         check(&generated, other, other);
     }
 }
@@ -252,6 +267,10 @@ fn misuse_is_an_error_that_names_the_macro() {
     check("$__timeGroup(ts)", "macro $__timeGroup takes the time column and an interval, for example (ts, 5m)");
     check("$__timeGroup(, 5m)", "macro $__timeGroup needs the time column as its argument");
     check("$__timeGroup(ts, '')", "$__timeGroup: interval \"\" is not");
+    check("$__timeGroup(/* ts */, 5m)", "macro $__timeGroup needs the time column as its argument");
+    check("$__timeGroup(ts, auto)", "$__timeGroup: interval \"auto\" is not");
+    check("$__unixEpochGroup(ts, 500ms)", "macro $__unixEpochGroup takes an interval of whole seconds");
+    check("$__unixEpochGroup(ts, 1M)", "macro $__unixEpochGroup takes an interval of whole seconds");
     check("$__timeGroup(ts, 5x)", "$__timeGroup: interval \"5x\" is not");
     check("SELECT * FROM $__table", "macro $__table needs the target's table");
     check("$__column", "macro $__column needs the target's timeColumn");
