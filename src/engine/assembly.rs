@@ -11,6 +11,7 @@ use weir_plan::{Error, Extent, Key, Plan, Query, Ranges, Result, Segment, Timest
 
 use super::answer::hull;
 use super::fetch::LINGER;
+use super::parts::Asking;
 use super::{Engine, Piece, Status};
 use crate::batches::{Batches, SortKey};
 use crate::cache::Stored;
@@ -46,7 +47,9 @@ impl Engine {
             let wanted: Vec<usize> =
                 runs.filter(|run| run.iter().any(|place| pieces[*place].is_none())).flatten().copied().collect();
             stale.retain(|place| !wanted.contains(place));
-            let fetched: Vec<Segment> = wanted.iter().map(|place| segments[*place].clone()).collect();
+            let seen = |place: &usize| pieces[*place].as_ref().map(|piece| piece.stored.content_id);
+            let fetched: Vec<Wanted> =
+                wanted.iter().map(|place| Wanted { segment: segments[*place].clone(), seen: seen(place) }).collect();
             for (place, landed) in
                 wanted.into_iter().zip(self.fetch_all(query, assembly, &fetched, Errand::Answer).await)
             {
@@ -54,7 +57,9 @@ impl Engine {
             }
         }
         if stale.iter().any(|place| self.may_refresh(query, &segments[*place], now)) {
-            self.refresh_parts(query, assembly, segments, stale, live);
+            let seen = |piece: &Option<Piece>| piece.as_ref().map(|piece| piece.stored.content_id);
+            let seen = pieces.iter().map(seen).collect();
+            self.refresh_parts(query, assembly, segments, seen, stale, live);
         }
         pieces.into_iter().map(|piece| piece.ok_or_else(|| Error::internal("a segment was lost"))).collect()
     }
@@ -65,6 +70,7 @@ impl Engine {
         query: &Query,
         assembly: &Assembly,
         segments: &[Segment],
+        seen: Vec<Option<u64>>,
         stale: Vec<usize>,
         live: Vec<bool>,
     ) {
@@ -72,7 +78,10 @@ impl Engine {
             (Arc::clone(self), query.clone(), assembly.clone(), segments.to_vec());
         tokio::spawn(async move {
             let wanted = engine.worth_fetching(&query, &assembly, &segments, &stale, &live).await;
-            let wanted: Vec<Segment> = wanted.into_iter().map(|place| segments[place].clone()).collect();
+            let wanted: Vec<Wanted> = wanted
+                .into_iter()
+                .map(|place| Wanted { segment: segments[place].clone(), seen: seen[place] })
+                .collect();
             let fetch = engine.fetch_all(&query, &assembly, &wanted, Errand::Refresh);
             let landed = tokio::time::timeout(LINGER, fetch).await.map_err(super::fetch::too_long);
             let failed = |landed: Vec<Landed<_>>| landed.into_iter().find_map(|landed| landed.result.err());
@@ -115,17 +124,17 @@ impl Engine {
         self: &Arc<Self>,
         query: &Query,
         assembly: &Assembly,
-        segments: &[Segment],
+        wanted: &[Wanted],
         errand: Errand,
     ) -> Vec<Landed<Arc<Stored>>> {
-        let keys: Vec<Key> = segments.iter().map(|segment| segment.key.clone()).collect();
+        let keys: Vec<Key> = wanted.iter().map(|wanted| wanted.segment.key.clone()).collect();
         let start = |unclaimed: Vec<usize>| {
             let neighbours = |one: &usize, next: &usize| {
-                segments[*one].extent.map(Extent::end) == segments[*next].extent.map(Extent::start)
+                wanted[*one].segment.extent.map(Extent::end) == wanted[*next].segment.extent.map(Extent::start)
             };
             let departures = unclaimed.chunk_by(neighbours).map(|places| {
-                let segments = places.iter().map(|place| segments[*place].clone()).collect();
-                let fetch = Arc::clone(self).fetch_parts(query.clone(), assembly.clone(), segments, errand);
+                let wanted = places.iter().map(|place| wanted[*place].clone()).collect();
+                let fetch = Arc::clone(self).fetch_parts(query.clone(), assembly.clone(), wanted, errand);
                 Departure { places: places.to_vec(), fetch }
             });
             departures.collect()
@@ -154,16 +163,21 @@ impl Engine {
         self: Arc<Self>,
         query: Query,
         assembly: Assembly,
-        segments: Vec<Segment>,
+        wanted: Vec<Wanted>,
         errand: Errand,
     ) -> BoxFuture<'static, Result<Vec<Arc<Stored>>>> {
         async move {
             let now = self.shared.clock.now();
-            if let Some(stored) = self.landed_before(&query, &segments, now) {
-                return Ok(stored);
-            }
-            let all: Vec<&Segment> = segments.iter().collect();
-            let (job, since) = self.job_for(&query, &assembly, &all, now).await?;
+            // Flights that landed since somebody looked may have brought some.
+            let landed = |wanted: &Wanted| self.landed_before(&query, &wanted.segment, wanted.seen, now);
+            let mut landed: Vec<Option<Arc<Stored>>> = wanted.iter().map(landed).collect();
+            let is_missing = |stored: &Option<Arc<Stored>>| stored.is_none();
+            let Some((first, last)) = landed.iter().position(is_missing).zip(landed.iter().rposition(is_missing))
+            else {
+                return Ok(landed.into_iter().flatten().collect());
+            };
+            let segments: Vec<&Segment> = wanted[first..=last].iter().map(|wanted| &wanted.segment).collect();
+            let (job, since) = self.job_for(&query, &assembly, &segments, now).await?;
             let stored = match self.run(&query, &job, errand, now, query.cache.skip_read).await {
                 Ok(stored) => Stored { fetched_at: stored.fetched_at.min(since), ..stored },
                 Err(error) => {
@@ -171,28 +185,41 @@ impl Engine {
                     return Err(error);
                 }
             };
+            // Segments that are kept were joined to the tables as they were planned with.
+            let statics = self.statics(&assembly.template, Asking::Anew).await;
+            if statics.is_ok_and(|statics| statics != assembly.statics) {
+                return Err(Error::internal("a static table has changed since it was looked at"));
+            }
             if let Some(extent) = job.extent.filter(|_| !stored.joined) {
                 self.learn_bill(&assembly, extent, stored.bytes_billed).await;
             }
             // Over midnight rows change sides.
-            let is_of_its_day = assembly.template.descriptor().flip.is_none()
+            let is_kept = assembly.template.descriptor().flip.is_none()
                 || stays_on_its_day(assembly.as_of, self.shared.clock.now());
             let column = column(&stored.batches, &assembly.time_output)?;
             let ranges: Vec<Extent> = segments.iter().filter_map(|segment| segment.extent).collect();
             let parts = stored.batches.split(column, &ranges)?;
             let shares = Shares { of: &stored, count: segments.len() as u64 };
-            let kept = segments.iter().zip(parts).enumerate().map(|(number, (segment, batches))| {
+            for (number, (segment, batches)) in segments.into_iter().zip(parts).enumerate() {
                 let part = shares.part(number as u64, self.shared.store.content_id(), batches);
-                if is_of_its_day {
-                    return self.keep(segment, part);
-                }
-                self.shared.store.reject(segment.key.clone(), "midnight");
-                Arc::new(part)
-            });
-            Ok(kept.collect())
+                landed[first + number] = Some(if is_kept {
+                    self.keep(segment, part)
+                } else {
+                    self.shared.store.reject(segment.key.clone(), "midnight");
+                    Arc::new(part)
+                });
+            }
+            Ok(landed.into_iter().flatten().collect())
         }
         .boxed()
     }
+}
+
+/// A segment to fetch, and the content that was found of it.
+#[derive(Clone)]
+pub(super) struct Wanted {
+    pub(super) segment: Segment,
+    pub(super) seen: Option<u64>,
 }
 
 /// Which segments are stored, and may have got late rows since.

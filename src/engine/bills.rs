@@ -15,8 +15,11 @@ use super::Engine;
 use super::columns::CAPACITY;
 use super::memo::Memo;
 
-/// The most ranges that are weighed against each other; others are fetched by a job each.
-const MOST_RANGES: usize = 5;
+/// The most ranges of which every neighbours are weighed against one job for them.
+const FEW_RANGES: usize = 5;
+
+/// The most ranges that are weighed against one job for all of them; more are fetched by a job each.
+const MOST_RANGES: usize = 20;
 
 /// What is known of bills.
 pub(super) struct Bills(Memo<Asked, Mutex<u64>>);
@@ -70,9 +73,13 @@ impl Engine {
         if !(2..=MOST_RANGES).contains(&ranges.len()) {
             return apart();
         }
-        let hulls: Vec<Extent> = (0..ranges.len())
-            .flat_map(|first| ranges[first..].iter().map(move |last| (first, last.end())))
-            .filter_map(|(first, end)| Extent::new(ranges[first].start(), end).ok())
+        let last = ranges.len() - 1;
+        let is_weighed =
+            |first: usize, end: usize| ranges.len() <= FEW_RANGES || first == end || (first, end) == (0, last);
+        let hulls: Vec<Extent> = (0..=last)
+            .flat_map(|first| (first..=last).map(move |end| (first, end)))
+            .filter(|(first, end)| is_weighed(*first, *end))
+            .filter_map(|(first, end)| Extent::new(ranges[first].start(), ranges[end].end()).ok())
             .collect();
         let bills = try_join_all(hulls.iter().map(|hull| self.bill(query, assembly, *hull))).await;
         let Ok(bills) = bills else { return apart() };

@@ -42,6 +42,7 @@ pub(super) struct Columns {
 struct Text {
     sql: String,
     dialect: Dialect,
+    table: Option<String>,
     time_column: Option<String>,
     default_dataset: Option<String>,
     scope: Scope,
@@ -64,6 +65,7 @@ impl Engine {
         let text = Text {
             sql: query.sql.clone(),
             dialect: query.target.dialect,
+            table: query.target.table.clone(),
             time_column: query.target.time_column.clone(),
             default_dataset: query.default_dataset.clone(),
             scope: query.scope.clone(),

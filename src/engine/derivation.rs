@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use weir_plan::analysis::Role;
-use weir_plan::descriptor::Regime;
+use weir_plan::descriptor::{Regime, State};
 use weir_plan::plan::delta::Assembly;
 use weir_plan::{Extent, Plan, Query, Result, Segment, Step, Timestamp};
 
@@ -79,17 +79,30 @@ impl Engine {
             (stored, status @ Status::Hit) if self::regime(fine)? == regime => Some(Piece::of(stored, status)),
             _ => None,
         };
-        let parts: Vec<Piece> = finer.segments.iter().filter(covers).map(part).collect::<Option<_>>()?;
+        let covered = || finer.segments.iter().filter(covers);
+        let parts: Vec<Piece> = covered().map(part).collect::<Option<_>>()?;
+        // What is final is as it was read by its partitions' state, which is as of now.
+        let is_final = |fine: &Segment| fine.settling.is_some_and(|settling| settling.state == State::Final);
+        let open = covered().zip(&parts).filter(|(fine, _)| !is_final(fine));
+        let fetched_at = open.map(|(_, part)| part.stored.fetched_at).min().unwrap_or(now);
         let bytes = parts.iter().map(|part| part.stored.batches.memory_size()).sum();
-        let combined = aside(bytes, || self.combined(&parts, extent, assembly, roles)).unwrap_or_else(|error| {
-            tracing::error!(?error, key = segment.key.short_hex(), "finer segments do not add up; a job is run");
-            None
-        });
+        let combined =
+            aside(bytes, || self.combined(&parts, fetched_at, extent, assembly, roles)).unwrap_or_else(|error| {
+                tracing::error!(?error, key = segment.key.short_hex(), "finer segments do not add up; a job is run");
+                None
+            });
         Some(Piece { derived: true, ..Piece::of(self.keep(segment, combined?), Status::Hit) })
     }
 
-    /// The rows of all `parts` in coarse buckets; as old as the oldest, and worth what all cost.
-    fn combined(&self, parts: &[Piece], extent: Extent, assembly: &Assembly, roles: &[Role]) -> Result<Option<Stored>> {
+    /// The rows of all `parts` in coarse buckets, worth what all cost.
+    fn combined(
+        &self,
+        parts: &[Piece],
+        fetched_at: Timestamp,
+        extent: Extent,
+        assembly: &Assembly,
+        roles: &[Role],
+    ) -> Result<Option<Stored>> {
         let Some(oldest) = parts.iter().map(|part| &part.stored).min_by_key(|stored| stored.fetched_at) else {
             return Ok(None);
         };
@@ -100,7 +113,7 @@ impl Engine {
         Ok(Some(Stored {
             content_id: self.shared.store.content_id(),
             batches,
-            fetched_at: oldest.fetched_at,
+            fetched_at,
             job_id: oldest.job_id.clone(),
             bytes_processed: sum(|stored| stored.bytes_processed),
             bytes_billed: sum(|stored| stored.bytes_billed),

@@ -95,34 +95,34 @@ impl Engine {
 
     async fn fetch_and_keep(&self, query: &Query, segment: &Segment, errand: Errand) -> Result<Arc<Stored>> {
         let now = self.shared.clock.now();
-        if let Some(stored) = self.landed_before(query, std::slice::from_ref(segment), now) {
-            return stored.into_iter().next().ok_or_else(|| Error::internal("a segment was lost"));
+        if let Some(stored) = self.landed_before(query, segment, None, now) {
+            return Ok(stored);
         }
         match self.run(query, segment, errand, now, query.cache.skip_read).await {
             Ok(stored) => Ok(self.keep(segment, stored)),
             Err(error) => {
-                self.remember(std::slice::from_ref(segment), &error, now);
+                self.remember(&[segment], &error, now);
                 Err(error)
             }
         }
     }
 
-    /// All of these segments, where the flights before this one landed between our look and our start.
+    /// A segment that a flight before this one landed between our look, which found the content `seen`,
+    /// and our start.
     pub(super) fn landed_before(
         &self,
         query: &Query,
-        segments: &[Segment],
+        segment: &Segment,
+        seen: Option<u64>,
         now: Timestamp,
-    ) -> Option<Vec<Arc<Stored>>> {
-        let fresh = |segment: &Segment| match self.found(segment, &Recalled::new(), now) {
-            Some((stored, Status::Hit)) if !query.cache.skip_read => Some(stored),
-            _ => None,
-        };
-        segments.iter().map(fresh).collect()
+    ) -> Option<Arc<Stored>> {
+        let (stored, status) = self.found(segment, &Recalled::new(), now)?;
+        let is_new = seen != Some(stored.content_id);
+        (status == Status::Hit && is_new && !query.cache.skip_read).then_some(stored)
     }
 
     /// Remembers a failure that the same question would only repeat.
-    pub(super) fn remember(&self, segments: &[Segment], error: &Error, now: Timestamp) {
+    pub(super) fn remember(&self, segments: &[&Segment], error: &Error, now: Timestamp) {
         // Another caller may have a budget of its own.
         let is_everybodys = repeats_itself(error.kind()) && !OverBudget::is_cause_of(error);
         for segment in segments.iter().filter(|_| is_everybodys) {

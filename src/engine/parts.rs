@@ -34,6 +34,9 @@ const UNSURE: Duration = Duration::from_mins(1);
 /// How long a listing is remembered to be confirmed again.
 const CONFIRMED: Duration = Duration::from_hours(24);
 
+/// The id of a partition that is all of a table without partitions: they list it as NULL.
+const UNPARTITIONED: &str = "";
+
 /// What is known of texts.
 pub(super) struct Parts(Memo<Text, Known>);
 
@@ -137,6 +140,10 @@ impl Engine {
         now: Timestamp,
     ) -> Result<Plan, Reason> {
         let descriptor = template.descriptor();
+        if descriptor.daily_table.is_none() && descriptor.branches.len() > 1 {
+            // A view lists no partitions, and those of each of its tables would bill a listing each.
+            return Err(reason::PARTITIONS_UNKNOWN);
+        }
         let (settling, _) = descriptor.settled_by();
         let changed = self.changed(query, settling, location, asking, now).await;
         let changed = changed.map_err(|error| {
@@ -144,27 +151,41 @@ impl Engine {
             reason::PARTITIONS_UNKNOWN
         })?;
         let length = descriptor.segment_unit().id(now).len();
-        let has_ids_of_the_unit = |id: &String| id.len() == length || id.starts_with("__");
+        let has_ids_of_the_unit = |id: &String| id.len() == length || id.starts_with("__") || id == UNPARTITIONED;
         if !changed.stamps.keys().all(has_ids_of_the_unit) {
             return Err(reason::PARTITIONS_UNKNOWN);
         }
+        // Where no partitions are listed, all rows change with the table.
+        let everything = match changed.stamps.get(UNPARTITIONED) {
+            None if changed.stamps.is_empty() => {
+                Some(self.table(settling).await.map_err(|_| reason::PARTITIONS_UNKNOWN)?.last_modified)
+            }
+            stamp => stamp.copied(),
+        };
         let youngest = |extent: Extent| {
+            if let Some(stamp) = everything {
+                return Some((stamp, 1));
+            }
             let ids = template.partition_ids(extent);
             let stamps: Vec<Timestamp> = ids.iter().filter_map(|id| changed.stamps.get(id)).copied().collect();
             Some((stamps.iter().max().copied()?, stamps.len()))
         };
-        let statics = self.statics(template).await?;
+        let statics = self.statics(template, Asking::Jobs).await?;
         let purged = |extent| self.purges_within(extent);
         let modified = changed.modified.filter(|(_, asked)| asked.holds_at(now, UNSURE)).map(|(modified, _)| modified);
         let listing = Listing { at: changed.at, modified, changed: &youngest, purged: &purged, statics: &statics };
         delta(query, &self.context(query), template, listing, now)
     }
 
-    /// The states of the static tables that are joined.
-    async fn statics(&self, template: &Template) -> Result<Vec<String>, Reason> {
+    /// The states of the static tables that are joined, as they are remembered or anew.
+    pub(super) async fn statics(&self, template: &Template, asking: Asking) -> Result<Vec<String>, Reason> {
         let mut states = vec![];
         for id in template.statics() {
-            let table = self.table(id).await.map_err(|error| {
+            let table = match asking {
+                Asking::Anew => self.source.table(id).await.map(Arc::new),
+                Asking::Jobs | Asking::Nothing => self.table(id).await,
+            };
+            let table = table.map_err(|error| {
                 tracing::debug!(table = %id, ?error, "a static table's state cannot be looked up; the answer is whole");
                 reason::STATIC_JOIN
             })?;
@@ -306,8 +327,8 @@ fn read(listing: &Batches) -> Result<HashMap<String, Timestamp>> {
         let ids = batch.column(0).as_string_opt::<i32>().ok_or_else(odd)?;
         let times = batch.column(1).as_primitive_opt::<TimestampMicrosecondType>().ok_or_else(odd)?;
         for (id, time) in ids.iter().zip(times) {
-            let (Some(id), Some(time)) = (id, time) else { continue };
-            changed.insert(id.to_owned(), Timestamp::from_micros(time)?);
+            let Some(time) = time else { continue };
+            changed.insert(id.unwrap_or(UNPARTITIONED).to_owned(), Timestamp::from_micros(time)?);
         }
     }
     Ok(changed)

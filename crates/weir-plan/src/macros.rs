@@ -19,7 +19,7 @@ use self::meaning::{shift, unquoted};
 use self::variables::Found;
 use crate::error::{Error, Result};
 use crate::extent::{Extent, SECOND, Step, Timestamp};
-use crate::sql::{Lexeme, lexemes};
+use crate::sql::{Lexeme, has_word, lexemes};
 use crate::target::{Dialect, Target};
 
 /// An expanded text.
@@ -37,7 +37,7 @@ pub struct Expansion {
 /// `InvalidQuery` naming the macro or variable: unknown, an unclosed bracket, missing or surplus
 /// arguments, a bad interval, a range macro without `range`, `$__interval` without `step`.
 pub fn expand(template: &str, range: Option<Extent>, step: Option<Step>, target: &Target) -> Result<Expansion> {
-    let mut scope = Scope { is_limited: is_limited(template), ..Scope::new(range, step, target) };
+    let mut scope = Scope { is_limited: has_word(template, "LIMIT"), ..Scope::new(range, step, target) };
     let sql = scope.expand(template)?;
     Ok(Expansion { sql, uses_range: scope.uses_range })
 }
@@ -229,11 +229,4 @@ fn ends_an_item(after: &str) -> bool {
         text.split(|c: char| !c.is_ascii_alphabetic()).next().is_some_and(|word| word.eq_ignore_ascii_case("FROM"))
     };
     next.is_none_or(|text| text.starts_with(',') || is_from(text))
-}
-
-/// Whether the code of a text has the word LIMIT.
-fn is_limited(template: &str) -> bool {
-    let code = lexemes(template).filter(|(lexeme, _)| *lexeme == Lexeme::Code);
-    code.flat_map(|(_, code)| code.split(|c: char| !c.is_ascii_alphanumeric() && c != '_'))
-        .any(|word| word.eq_ignore_ascii_case("LIMIT"))
 }

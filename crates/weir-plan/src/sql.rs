@@ -170,6 +170,13 @@ const VOLATILE: [&str; 9] = [
     "TABLESAMPLE",
 ];
 
+/// Whether the code of `sql` has a word, in any case.
+pub(crate) fn has_word(sql: &str, word: &str) -> bool {
+    let code = lexemes(sql).filter(|(lexeme, _)| *lexeme == Lexeme::Code);
+    code.flat_map(|(_, code)| code.split(|c: char| !c.is_ascii_alphanumeric() && c != '_'))
+        .any(|found| found.eq_ignore_ascii_case(word))
+}
+
 /// The first volatile function that the code of `sql` names, in capitals.
 pub fn volatile_function(sql: &str) -> Option<&'static str> {
     lexemes(sql).filter(|(lexeme, _)| *lexeme == Lexeme::Code).find_map(|(_, code)| {

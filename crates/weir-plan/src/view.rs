@@ -2,8 +2,9 @@
 //! itself may hide, and without the tables of the side of the flip that a range has no rows of.
 //!
 //! What the descriptor says of the view is believed: that a row depends on rows of its own time
-//! alone, and how time, pruning columns and sides belong together. The text is looked at only as far
-//! as its tables must be found in it; what is not found makes no view.
+//! alone, and how time, pruning columns and sides belong together. The text is looked at as far as its
+//! tables must be found in it, the flip must be the descriptor's, and nothing may run over several rows
+//! of a table; what is otherwise makes no view.
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
@@ -13,8 +14,8 @@ use sqlparser::dialect::BigQueryDialect;
 use sqlparser::parser::Parser;
 
 use crate::analysis::{Reason, reason};
-use crate::descriptor::{Branch, Side, Sides, SourceDescriptor, TimeType};
-use crate::extent::{Extent, Timestamp};
+use crate::descriptor::{Branch, Comparison, Flip, History, Side, Sides, SourceDescriptor, TimeType};
+use crate::extent::{DAY, Extent, Timestamp};
 use crate::query::TableId;
 use crate::sql::{self, Path, paths};
 
@@ -45,14 +46,17 @@ impl View {
     ///
     /// # Errors
     /// [`reason::VIEW_UNKNOWN`] where its text does not read exactly the descriptor's branches by
-    /// their full names, or reads the time of day.
+    /// their full names, reads the time of day, has another cut than the descriptor's flip, or window
+    /// functions where rows are said to depend on their own time alone.
     pub fn new<'t>(descriptor: &SourceDescriptor, texts: impl Fn(&TableId) -> Option<&'t str>) -> Result<Self, Reason> {
         let branches = descriptor.branches.clone();
         let reader = Reader { branches: &branches, texts: &texts };
         let text = reader.view(&descriptor.table, DEEPEST).ok_or(reason::VIEW_UNKNOWN)?;
         let mut read = BTreeSet::new();
         branches_of(&text, &mut read);
-        if read.len() != branches.len() {
+        let cuts = descriptor.flip.is_none_or(|flip| cuts(&text, flip).is_some_and(|cuts| cuts > 0));
+        let is_local = descriptor.history != History::Local || !has_windows(&text);
+        if read.len() != branches.len() || !cuts || !is_local {
             return Err(reason::VIEW_UNKNOWN);
         }
         Ok(Self { branches, text })
@@ -78,10 +82,17 @@ impl View {
     }
 
     /// The tables that are read for `extent`, each with a text whose dry run says whether the partitions
-    /// that are read have any rows.
+    /// that are read have any rows. Of tables that rows stream into it is asked for the day before too:
+    /// what is in a streaming buffer, as all that came since midnight may be, a dry run does not see.
     pub fn probes(&self, extent: Extent, sides: Sides) -> Vec<(TableId, String)> {
         let none = BTreeSet::new();
-        let reading = Reading { branches: &self.branches, extent, sides, now: extent.start(), empty: &none };
+        let earlier = |extent: Extent| {
+            Extent::new(Timestamp::saturating(extent.start().micros().saturating_sub(DAY)), extent.end()).ok()
+        };
+        let sides = Sides { live: sides.live.and_then(earlier), ..sides };
+        let now = extent.start();
+        let extent = earlier(extent).unwrap_or(extent);
+        let reading = Reading { branches: &self.branches, extent, sides, now, empty: &none };
         let probe = |(place, branch): (usize, &Branch)| {
             let column = &branch.pruning.as_ref()?.column;
             reading.times(place)?;
@@ -101,6 +112,45 @@ fn branches_of(pieces: &[Piece], found: &mut BTreeSet<usize>) {
             Piece::Text(_) | Piece::Today => {}
         }
     }
+}
+
+/// How often a text compares with the cut of a flip; `None` where it has the date of the day in any
+/// other way.
+fn cuts(pieces: &[Piece], flip: Flip) -> Option<usize> {
+    let text = |place: Option<usize>| match place.and_then(|place| pieces.get(place)) {
+        Some(Piece::Text(text)) => text.split_whitespace().collect::<String>().to_uppercase(),
+        _ => String::new(),
+    };
+    let mut count = 0;
+    for (place, piece) in pieces.iter().enumerate() {
+        count += match piece {
+            Piece::Text(_) | Piece::Branch(_) => 0,
+            Piece::Union(arms) => arms.iter().map(|arm| cuts(arm, flip)).sum::<Option<usize>>()?,
+            Piece::Today if is_cut(&text(place.checked_sub(1)), &text(Some(place + 1)), flip) => 1,
+            Piece::Today => return None,
+        };
+    }
+    Some(count)
+}
+
+/// Whether what stands round a date of the day makes it the cut of a flip, with live rows after it.
+fn is_cut(before: &str, after: &str, flip: Flip) -> bool {
+    let (open, close) = match flip.comparison {
+        Comparison::AfterInstant => ("TIMESTAMP(DATE_SUB(", "DAY))"),
+        Comparison::ByDate => ("DATE_SUB(", "DAY)"),
+    };
+    let compared = before.strip_suffix(open).and_then(|before| before.strip_suffix("<=").or(before.strip_suffix('>')));
+    compared.is_some_and(|before| !before.ends_with(['<', '>', '!']))
+        && after.starts_with(&format!(",INTERVAL{}{close}", flip.days))
+}
+
+/// Whether a text has window functions.
+fn has_windows(pieces: &[Piece]) -> bool {
+    pieces.iter().any(|piece| match piece {
+        Piece::Text(text) => sql::has_word(text, "OVER"),
+        Piece::Union(arms) => arms.iter().any(|arm| has_windows(arm)),
+        Piece::Branch(_) | Piece::Today => false,
+    })
 }
 
 struct Reading<'a> {

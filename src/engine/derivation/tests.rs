@@ -58,13 +58,18 @@ fn table(rows: &[Row]) -> Batches {
 
 impl Place {
     fn new(rows: &[Row]) -> Self {
-        let clock = Arc::new(ManualClock::new(days(20)));
+        Self::at(days(20), rows)
+    }
+
+    /// Rows that are there at a moment, ten minutes later.
+    fn at(now: Timestamp, rows: &[Row]) -> Self {
+        let clock = Arc::new(ManualClock::new(now));
         let source = Arc::new(Embedded::new("p", Arc::clone(&clock) as Arc<dyn Clock>));
         let (id, rows) = (TableId::new("p", "d", "t"), table(rows).concat().unwrap());
         let partitioning = Some(Partitioning { column: Some("ts".into()), unit: PartitionUnit::Day });
         source.create_table(TableSpec { id: id.clone(), schema: rows.schema(), partitioning }).unwrap();
         source.append(&id, &rows).unwrap();
-        clock.set(days(20).plus(Duration::from_mins(10)));
+        clock.set(now.plus(Duration::from_mins(10)));
         let mut app = App::new(StoreSettings::of(64 << 20), Arc::clone(&clock) as Arc<dyn Clock>, App::GRACE);
         let engine = app.add_source("only", Arc::clone(&source) as Arc<dyn Source>, EngineSettings::default());
         Self { source, clock, engine }
@@ -187,6 +192,23 @@ async fn a_partition_that_changed_is_not_made_of_what_was_stored_before() {
     let (answer, ran) = place.ask(ADDITIVE, "1d").await;
     assert!(ran && answer.provenance.derived, "the other days are");
     assert_eq!(answer.batches.concat().unwrap(), place.direct(ADDITIVE, "1d").await.concat().unwrap());
+}
+
+#[tokio::test]
+async fn a_bucket_of_days_that_were_read_before_it_closed_is_derived_once() {
+    let (early, late): (Vec<Row>, Vec<Row>) = regular().into_iter().partition(|row| row.0 < 3 * DAY);
+    let place = Place::at(days(3), &early);
+    let mut first_days = query(ADDITIVE, "1h");
+    first_days.range = Some(Extent::new(days(0), days(3)).unwrap());
+    place.engine.answer(&first_days, Door::Export).await.unwrap();
+    place.clock.set(days(20));
+    place.source.append(&TableId::new("p", "d", "t"), &table(&late).concat().unwrap()).unwrap();
+    place.clock.set(days(20).plus(Duration::from_mins(20)));
+    let (answer, _) = place.ask(ADDITIVE, "1h").await;
+    assert_eq!((answer.provenance.status, answer.provenance.job_ids.len()), (Status::Partial, 2));
+    place.check_derived(ADDITIVE, "1w").await;
+    let (again, ran) = place.ask(ADDITIVE, "1w").await;
+    assert!(!ran && !again.provenance.derived, "it is stored");
 }
 
 fn row() -> impl Strategy<Value = Row> {

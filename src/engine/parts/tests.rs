@@ -4,8 +4,10 @@
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use futures::future::join_all;
 use proptest::prelude::*;
-use weir_plan::SourceDescriptor;
 use weir_plan::extent::{DAY, HOUR, MINUTE};
+use weir_plan::{Segment, SourceDescriptor};
+
+use std::collections::BTreeSet;
 
 use super::*;
 use crate::app::App;
@@ -13,6 +15,7 @@ use crate::batches::samples::batches;
 use crate::cache::StoreSettings;
 use crate::clock::{Clock, ManualClock};
 use crate::config::BigQueryConfig;
+use crate::engine::assembly::Wanted;
 use crate::engine::{Answer, Door, EngineSettings, Status};
 use crate::source::bigquery::BigQuery;
 use crate::source::embedded::{Embedded, TableSpec};
@@ -296,9 +299,85 @@ async fn segments_that_landed_meanwhile_are_not_fetched_again() {
     let asked = query(BUCKETS, days_before(now, 3), days_before(now, 1), "1h");
     place.ask(&asked).await;
     let plan = place.engine.plan(&asked, Asking::Jobs, now).await.unwrap();
-    let before = place.source.bill().jobs;
-    let fetch = Arc::clone(&place.engine).fetch_parts(asked, plan.assembly.unwrap(), plan.segments, Errand::Answer);
-    assert_eq!((fetch.await.unwrap().len(), place.source.bill().jobs - before), (2, 0));
+    let assembly = plan.assembly.unwrap();
+    let fetch = async |segments: Vec<Segment>, seen: Option<u64>| {
+        let before = place.source.bill();
+        let wanted = segments.into_iter().map(|segment| Wanted { segment, seen }).collect();
+        let engine = Arc::clone(&place.engine);
+        let stored = engine.fetch_parts(asked.clone(), assembly.clone(), wanted, Errand::Answer).await.unwrap();
+        let jobs: BTreeSet<&str> = stored.iter().map(|stored| &*stored.job_id).collect();
+        (stored.len(), jobs.len(), place.source.bill().jobs - before.jobs)
+    };
+    assert_eq!(fetch(plan.segments.clone(), None).await, (2, 1, 0));
+    // Only what is still missing is read: not the day before, which another flight has brought.
+    place.engine.shared.store.reject(plan.segments[1].key.clone(), "test");
+    assert_eq!(fetch(plan.segments.clone(), None).await, (2, 2, 1));
+    // What its caller had found already is fetched because it was asked for.
+    let seen = place.engine.shared.store.segment(&plan.segments[0].key).unwrap().content_id;
+    place.clock.set(place.clock.now().plus(Duration::from_mins(20)));
+    assert_eq!(fetch(plan.segments[..1].to_vec(), Some(seen)).await, (1, 1, 1));
+}
+
+#[tokio::test]
+async fn a_table_without_partitions_is_read_again_when_it_is_written_anew() {
+    let mut place = Place::new();
+    let (id, now) = (TableId::new("p", "d", "rewritten"), place.clock.now());
+    let all = rows(days_before(now, 9), now, 0);
+    let spec = TableSpec { id: id.clone(), schema: all.schema(), partitioning: None };
+    place.source.create_table(spec).unwrap();
+    place.source.append(&id, &all).unwrap();
+    let described = SourceDescriptor {
+        time_column: Some("ts".into()),
+        history: weir_plan::descriptor::History::Local,
+        ..SourceDescriptor::new(id.clone())
+    };
+    let settings =
+        EngineSettings { descriptors: Arc::new([described].into_iter().collect()), ..EngineSettings::default() };
+    place.engine = engine(Arc::clone(&place.source) as Arc<dyn Source>, &place.clock, settings);
+    place.advance(Duration::from_mins(10));
+    let sql = BUCKETS.replace("p.d.t", "p.d.rewritten");
+    let asked = query(&sql, days_before(now, 7), days_before(now, 3), "1h");
+    let first = place.ask(&asked).await;
+    assert_eq!(first.provenance.mode, Mode::Delta);
+    assert_eq!(place.ask(&asked).await.provenance.status, Status::Hit);
+    place.source.replace(&id, &rows(days_before(now, 9), now, 5)).unwrap();
+    place.advance(LISTING);
+    let answer = place.ask(&asked).await;
+    let expected = place.uncached(&asked, asked.range.unwrap()).await;
+    assert_eq!(answer.batches.concat().unwrap(), expected.concat().unwrap());
+    assert_ne!(answer.batches.concat().unwrap(), first.batches.concat().unwrap());
+    assert_eq!(place.ask(&asked).await.provenance.status, Status::Hit);
+}
+
+#[tokio::test]
+async fn a_view_of_tables_whose_partitions_nobody_lists_is_whole() {
+    let mut place = Place::new();
+    let now = place.clock.now();
+    for name in ["a", "b"] {
+        let id = TableId::new("p", "d", name);
+        let all = rows(days_before(now, 9), now, 0);
+        let partitioning = Some(Partitioning { column: Some("ts".into()), unit: PartitionUnit::Day });
+        place.source.create_table(TableSpec { id: id.clone(), schema: all.schema(), partitioning }).unwrap();
+        place.source.append(&id, &all).unwrap();
+    }
+    let union = TableId::new("p", "d", "both");
+    place.source.create_view(union.clone(), "SELECT * FROM `p.d.a` UNION ALL SELECT * FROM `p.d.b`").unwrap();
+    let described: SourceDescriptor = serde_json::from_value(serde_json::json!({
+        "table": "p.d.both",
+        "time_column": "ts",
+        "history": "local",
+        "branches": [
+            { "table": "p.d.a", "pruning": { "column": "ts" } },
+            { "table": "p.d.b", "pruning": { "column": "ts" } },
+        ],
+    }))
+    .unwrap();
+    let settings =
+        EngineSettings { descriptors: Arc::new([described].into_iter().collect()), ..EngineSettings::default() };
+    place.engine = engine(Arc::clone(&place.source) as Arc<dyn Source>, &place.clock, settings);
+    let asked = query(&BUCKETS.replace("p.d.t", "p.d.both"), days_before(now, 7), days_before(now, 3), "1h");
+    let answer = place.ask(&asked).await;
+    assert_eq!((answer.provenance.mode, answer.provenance.reason), (Mode::Whole, "partitions_unknown"));
 }
 
 #[tokio::test]
@@ -434,6 +513,28 @@ async fn a_static_table_is_joined_in_parts_until_it_changes() {
     assert_eq!(changed.provenance.status, Status::Miss);
     let expected = place.uncached(&asked, asked.range.unwrap()).await;
     assert_eq!(changed.batches.concat().unwrap(), expected.concat().unwrap());
+    // Where the change is not known yet, nothing new is joined to what is kept.
+    place.source.replace(&names, &rows("d")).unwrap();
+    place.clock.set(place.clock.now().plus(Duration::from_mins(1)));
+    let longer = query(sql, days_before(now, 6), days_before(now, 2), "6h");
+    let answer = place.ask(&longer).await;
+    assert_eq!((answer.provenance.mode, answer.provenance.reason), (Mode::Whole, reason::NOT_ASSEMBLED));
+    let expected = place.uncached(&longer, longer.range.unwrap()).await;
+    assert_eq!(answer.batches.concat().unwrap(), expected.concat().unwrap());
+}
+
+#[tokio::test]
+async fn many_days_apart_are_one_job_where_that_bills_less() {
+    let place = Place::new();
+    let now = place.clock.now();
+    let day = |days: u64| query(BUCKETS, days_before(now, days), days_before(now, days - 1), "1h");
+    for number in 1..8 {
+        place.ask(&day(2 * number)).await;
+    }
+    // Seven days are missing between those; a day is smaller than the least charge.
+    let all = query(BUCKETS, days_before(now, 15), days_before(now, 2), "1h");
+    let (jobs, answer) = place.jobs(&all).await;
+    assert_eq!((jobs, answer.provenance.bytes_billed), (1, 10 << 20));
 }
 
 #[tokio::test]

@@ -20,8 +20,8 @@ pub(super) fn in_v1(app: App) -> bool {
     app != FIREFOX_DESKTOP
 }
 
-/// Applications with search counts.
-pub(super) const SEARCH: [App; 4] = [TELEMETRY, 1, 2, 0];
+/// Applications with search counts: no servers, and the desktop through its legacy pings.
+pub(super) const SEARCH: [App; 13] = [TELEMETRY, 1, 2, 0, 3, 4, 5, 8, 9, 10, 11, 12, 13];
 
 /// Applications with crash pings: no iOS, no servers, and the desktop through Glean.
 pub(super) const CRASH: [App; 8] = [0, 1, 2, FIREFOX_DESKTOP, 8, 9, 10, 11];

@@ -38,9 +38,6 @@ pub const APPS: [&str; 18] = [
     "subscription_platform_backend_cirrus",
 ];
 
-/// Applications that the search view reads.
-const SEARCH_APPS: [&str; 4] = ["telemetry", "org_mozilla_fenix", "org_mozilla_firefox_beta", "org_mozilla_firefox"];
-
 /// Rows of live tables are there this long after their window for all but one in two hundred.
 const LIVE_LAG: Duration = Duration::from_mins(30);
 
@@ -76,7 +73,7 @@ impl Place<'_> {
         let mut tables = Vec::new();
         for (table, apps) in [
             ("experiment_events_live_v1", APPS.to_vec()),
-            ("experiment_search_events_live_v1", SEARCH_APPS.to_vec()),
+            ("experiment_search_events_live_v1", search_apps()),
             ("experiment_crash_events_live_v1", crash_apps()),
         ] {
             tables.extend(apps.into_iter().map(|app| live_table(self.live(app, table))));
@@ -115,7 +112,7 @@ impl Place<'_> {
             history: History::Prefix,
             ..self.union(
                 self.derived("experiment_search_aggregates_live_v1"),
-                ("experiment_search_events_live_v1", SEARCH_APPS.to_vec()),
+                ("experiment_search_events_live_v1", search_apps()),
                 self.derived("experiment_search_aggregates_v1"),
             )
         };
@@ -192,6 +189,11 @@ impl Place<'_> {
             )
         }
     }
+}
+
+/// Applications with search counts: no servers, and the desktop through its legacy pings alone.
+fn search_apps() -> Vec<&'static str> {
+    APPS.into_iter().filter(|app| !app.ends_with("_cirrus") && *app != "firefox_desktop").collect()
 }
 
 /// Applications with crash pings: no iOS, no servers, and the desktop through Glean alone.
@@ -426,7 +428,7 @@ mod tests {
                 "nothing",
                 flip,
                 "daily experiment_search_aggregates_v1",
-                "4 Live experiment_search_events_live_v1 by partition_date Timestamp, hidden, of the day",
+                "13 Live experiment_search_events_live_v1 by partition_date Timestamp, hidden, of the day",
                 "1 Daily experiment_search_aggregates_v1 by window_start Timestamp",
             ],
         );

@@ -14,8 +14,12 @@ const DRIFT_CHECK: Duration = Duration::from_hours(1);
 /// How long an answer holds while its daily partition is awaited.
 const PENDING: Duration = Duration::from_mins(5);
 
-/// The slot of open segments: a quarter of the step, between 15 seconds and 5 minutes.
+/// The slot of open segments: a quarter of the step, between 15 seconds and 5 minutes; an hour above a
+/// day, since an open bucket of several days is read as a whole.
 pub fn open_slot(step: Step) -> Duration {
+    if step.millis().saturating_mul(1000) > DAY {
+        return Duration::from_hours(1);
+    }
     let quarter = step.millis().saturating_mul(1000) / 4;
     Duration::from_micros(quarter.unsigned_abs()).clamp(OPEN_SLOT.0, OPEN_SLOT.1)
 }
@@ -368,7 +372,8 @@ mod tests {
     #[test]
     fn the_open_slot_is_a_quarter_of_the_step_within_bounds() {
         let seconds = |text: &str| open_slot(text.parse().unwrap()).as_secs();
-        assert_eq!(["1s", "5m", "10m", "1h", "1M"].map(seconds), [15, 75, 150, 300, 300]);
+        assert_eq!(["1s", "5m", "10m", "1h", "1d"].map(seconds), [15, 75, 150, 300, 300]);
+        assert_eq!(["2d", "1w", "1M"].map(seconds), [3600, 3600, 3600]);
     }
 
     #[test]

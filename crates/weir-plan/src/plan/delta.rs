@@ -51,6 +51,8 @@ pub struct Assembly {
     pub descending: Option<bool>,
     /// What `$__interval` stands for in the segments' SQL.
     pub step: Step,
+    /// The states of the static tables that are joined, in the template's order.
+    pub statics: Vec<String>,
     /// Tables of the source's view that have no rows where they are read, and are left out.
     pub empty: BTreeSet<TableId>,
 }
@@ -112,6 +114,7 @@ pub fn delta(
             order: vec![],
             descending: None,
             step,
+            statics: listing.statics.to_vec(),
             empty: BTreeSet::new(),
         }
     };

@@ -45,8 +45,10 @@ fn descriptor() -> SourceDescriptor {
 }
 
 const OVERALL: &str = "SELECT ts, SUM(n) AS value FROM `p.d.union` GROUP BY ts;\n";
-const UNION: &str = "SELECT ts, n FROM `p.d.live_a` WHERE ts > CURRENT_DATE() -- UNION ALL\nunion all\n\
-    (SELECT ts, n FROM `p`.d.live_b x WHERE ts > CURRENT_DATE)\nUNION ALL SELECT ts, n FROM p.d.daily";
+const UNION: &str = "SELECT ts, n FROM `p.d.live_a` WHERE DATE(ts) > DATE_SUB(CURRENT_DATE(), INTERVAL 2 DAY) -- UNION ALL\n\
+    union all\n\
+    (SELECT ts, n FROM `p`.d.live_b x WHERE DATE(ts) > date_sub(CURRENT_DATE, interval 2 day))\n\
+    UNION ALL SELECT ts, n FROM p.d.daily";
 
 fn view(overall: &str, union: &str) -> Result<View, Reason> {
     let names = ["p.d.v", "p.d.union"].map(|name| name.parse::<TableId>().unwrap());
@@ -63,10 +65,10 @@ fn text(extent: Extent) -> String {
 fn tables_are_bounded_by_their_pruning_columns() {
     let seam = text(extent("2024-03-07T06:00:00Z", "2024-03-10T12:00:00Z"));
     let live = "(SELECT * FROM `p.d.live_a` WHERE `day` >= TIMESTAMP '2024-03-09T00:00:00Z' \
-        AND `day` < TIMESTAMP '2024-03-11T00:00:00Z') AS `live_a` WHERE ts >  DATE '2024-03-10'  -- UNION ALL";
+        AND `day` < TIMESTAMP '2024-03-11T00:00:00Z') AS `live_a` WHERE DATE(ts) > DATE_SUB( DATE '2024-03-10' , INTERVAL 2 DAY) -- UNION ALL";
     assert!(seam.contains(live), "{seam}");
     assert!(seam.contains("(SELECT * FROM `p.d.live_b` WHERE `day` >="), "{seam}");
-    assert!(seam.contains(") x WHERE ts >  DATE '2024-03-10' )"), "{seam}");
+    assert!(seam.contains(") x WHERE DATE(ts) > date_sub( DATE '2024-03-10' , interval 2 day))"), "{seam}");
     let daily = "(SELECT * FROM `p.d.daily` WHERE `ts` >= TIMESTAMP '2024-03-07T00:00:00Z' \
         AND `ts` < TIMESTAMP '2024-03-09T00:00:00Z') AS `daily`";
     assert!(seam.contains(daily), "{seam}");
@@ -103,12 +105,17 @@ fn arms_that_have_no_rows_are_left_out_where_a_union_is_all_there_is() {
         let text = read(&union, past, &[]);
         assert!(text.contains("`p.d.live_a` WHERE FALSE") && text.contains("`p.d.live_b` WHERE FALSE"), "{text}");
     }
-    let all = "SELECT ALL ts, n FROM `p.d.live_a` UNION ALL SELECT ALL ts, n FROM `p.d.live_b` \
-        UNION ALL SELECT ALL ts, n FROM `p.d.daily`";
-    assert!(!read(all, past, &[]).contains("live"));
-    let nested = "SELECT ts, n FROM (SELECT ts, n FROM `p.d.live_a` UNION ALL SELECT ts, n FROM `p.d.live_b`) \
-        UNION ALL SELECT ts, n FROM `p.d.daily`";
-    let text = read(nested, past, &[]);
+    let cut = "WHERE DATE(ts) > DATE_SUB(CURRENT_DATE(), INTERVAL 2 DAY)";
+    let all = format!(
+        "SELECT ALL ts, n FROM `p.d.live_a` {cut} UNION ALL SELECT ALL ts, n FROM `p.d.live_b` {cut} \
+         UNION ALL SELECT ALL ts, n FROM `p.d.daily`"
+    );
+    assert!(!read(&all, past, &[]).contains("live"));
+    let nested = format!(
+        "SELECT ts, n FROM (SELECT ts, n FROM `p.d.live_a` {cut} UNION ALL SELECT ts, n FROM `p.d.live_b` {cut}) \
+         UNION ALL SELECT ts, n FROM `p.d.daily`"
+    );
+    let text = read(&nested, past, &[]);
     assert!(text.contains("p.d.daily") && !text.contains("live"), "{text}");
 }
 
@@ -142,10 +149,12 @@ fn a_table_by_another_column_than_its_time_is_bounded_by_it() {
 #[test]
 fn a_table_outside_of_a_union_is_read_without_rows() {
     let only = SourceDescriptor { branches: vec![branch("live_a", Side::Live, None)], ..descriptor() };
-    let view = View::new(&only, |table| (table.table == "v").then_some("SELECT ts FROM `p.d.live_a`")).unwrap();
+    let text = "SELECT ts FROM `p.d.live_a` WHERE DATE(ts) > DATE_SUB(CURRENT_DATE(), INTERVAL 2 DAY)";
+    let view = View::new(&only, |table| (table.table == "v").then_some(text)).unwrap();
     let past = extent("2024-03-01", "2024-03-05");
     let text = view.text(past, only.sides(past, at(NOW)), at(NOW), &BTreeSet::new());
-    assert_eq!(text, "SELECT ts FROM (SELECT * FROM `p.d.live_a` WHERE FALSE) AS `live_a`");
+    let expected = "SELECT ts FROM (SELECT * FROM `p.d.live_a` WHERE FALSE) AS `live_a` WHERE DATE(ts) > ";
+    assert!(text.starts_with(expected), "{text}");
 }
 
 #[test]
@@ -160,6 +169,22 @@ fn a_text_that_is_not_the_descriptors_makes_no_view() {
     check(OVERALL, &format!("{UNION} WHERE `p.d.daily`.n > 0"), "a name outside of FROM");
     check(OVERALL, &UNION.replace("CURRENT_DATE()", "CURRENT_DATE('Asia/Tokyo')"), "a date of elsewhere");
     check(OVERALL, &UNION.replace("CURRENT_DATE()", "CURRENT_TIMESTAMP()"), "the time of day");
+    let cut = "> DATE_SUB(CURRENT_DATE(), INTERVAL 2 DAY)";
+    for other in [
+        "> DATE_SUB(CURRENT_DATE(), INTERVAL 3 DAY)",
+        "> DATE_SUB(CURRENT_DATE(), INTERVAL 2 WEEK)",
+        "> TIMESTAMP(DATE_SUB(CURRENT_DATE(), INTERVAL 2 DAY))",
+        ">= DATE_SUB(CURRENT_DATE(), INTERVAL 2 DAY)",
+        "<> DATE_SUB(CURRENT_DATE(), INTERVAL 2 DAY)",
+        "!> DATE_SUB(CURRENT_DATE(), INTERVAL 2 DAY)",
+        "> DATE_ADD(CURRENT_DATE(), INTERVAL 2 DAY)",
+        "> CURRENT_DATE()",
+    ] {
+        check(OVERALL, &UNION.replace(cut, other), other);
+    }
+    let cuts = [cut, "> date_sub(CURRENT_DATE, interval 2 day)"];
+    check(OVERALL, &cuts.iter().fold(UNION.to_owned(), |text, cut| text.replace(cut, "> '2024-01-01'")), "no cut");
+    assert!(view(OVERALL, &UNION.replace(cut, &cut.replace('>', "<="))).is_ok(), "daily rows up to the cut");
     check("SELECT * FROM `p.d.v`", UNION, "itself");
     check("DELETE FROM `p.d.union` WHERE TRUE", UNION, "no query");
     check("SELECT (", UNION, "no SQL");
@@ -186,4 +211,52 @@ fn a_view_takes_the_place_of_its_one_name() {
     let short = [vec!["v".to_owned()]];
     let text = substituted("SELECT v.x FROM v", &short, "SELECT 1");
     assert_eq!(text.as_deref(), Some("SELECT v.x FROM (\nSELECT 1\n) AS `v`"), "an alias is no name of a table");
+}
+
+#[test]
+fn the_cut_of_an_instant_is_told_from_that_of_a_date() {
+    let flip = |comparison| Flip { days: 2, comparison };
+    let after = ",INTERVAL2DAY))ANDX";
+    for (before, is_cut_there) in [
+        ("WHEREWINDOW_START>TIMESTAMP(DATE_SUB(", true),
+        ("WHEREWINDOW_START<=TIMESTAMP(DATE_SUB(", true),
+        ("WHEREWINDOW_START>=TIMESTAMP(DATE_SUB(", false),
+        ("WHEREWINDOW_START<TIMESTAMP(DATE_SUB(", false),
+        ("WHEREWINDOW_START>DATE_SUB(", false),
+    ] {
+        assert_eq!(is_cut(before, after, flip(Comparison::AfterInstant)), is_cut_there, "{before}");
+    }
+    assert!(is_cut("DATE(TS)>DATE_SUB(", ",INTERVAL2DAY)", flip(Comparison::ByDate)));
+    assert!(!is_cut("TS>TIMESTAMP(DATE_SUB(", ",INTERVAL2DAY)", flip(Comparison::AfterInstant)), "one bracket too few");
+    assert!(!is_cut("TS>TIMESTAMP(DATE_SUB(", ",INTERVAL20DAY))", flip(Comparison::AfterInstant)));
+}
+
+#[test]
+fn rows_that_depend_on_others_are_not_local() {
+    let text = "SELECT ts, SUM(n) OVER (ORDER BY ts) AS n FROM `p.d.a` UNION ALL SELECT ts, n FROM `p.d.b` -- OVER";
+    let local = SourceDescriptor {
+        history: History::Local,
+        branches: ["a", "b"].map(|name| branch(name, Side::Both, None)).into(),
+        ..SourceDescriptor::new(TableId::new("p", "d", "v"))
+    };
+    let view = |text: &str| View::new(&local, |table| (table.table == "v").then_some(text)).err();
+    assert_eq!(view(text), Some(reason::VIEW_UNKNOWN));
+    assert_eq!(view(&text.replace("SUM(n) OVER (ORDER BY ts)", "n")), None);
+}
+
+#[test]
+fn a_table_that_rows_stream_into_is_quiet_where_it_was_so_the_day_before_too() {
+    let now = at(NOW);
+    let probes = |extent: Extent| view(OVERALL, UNION).unwrap().probes(extent, descriptor().sides(extent, now));
+    let today = probes(extent("2024-03-10", "2024-03-11"));
+    let tables: Vec<&str> = today.iter().map(|(table, _)| &*table.table).collect();
+    assert_eq!(tables, ["live_a", "live_b"]);
+    assert_eq!(
+        today[0].1,
+        "SELECT `day` FROM (SELECT * FROM `p.d.live_a` WHERE `day` >= TIMESTAMP '2024-03-09T00:00:00Z' \
+         AND `day` < TIMESTAMP '2024-03-11T00:00:00Z')"
+    );
+    let past = probes(extent("2024-03-05", "2024-03-06"));
+    assert_eq!(past.len(), 1);
+    assert!(past[0].1.contains("`ts` >= TIMESTAMP '2024-03-05T00:00:00Z'"), "{}", past[0].1);
 }
