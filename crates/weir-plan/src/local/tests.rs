@@ -223,3 +223,79 @@ fn views_are_sources_of_their_own_with_the_grain_of_theirs() {
     let relation = small(&[], Comparison::ByDate);
     assert_eq!(relation.view_descriptors(), [of("view", "time"), of("total", "began")]);
 }
+
+#[test]
+fn the_ready_made_views_are_sums_of_their_relations() {
+    let of = |name: &str| {
+        let relation = relation(name);
+        let views: Vec<(String, String, bool)> =
+            relation.views.iter().map(|view| (view.table.table.clone(), view.sql.clone(), view.sums_only)).collect();
+        let totals = relation.totals.iter().map(|total| {
+            let columns = total.column.iter().map(|column| {
+                format!("{} = {} less {}", column.name, column.plus.join(" + "), column.minus.join(" + "))
+            });
+            let columns = columns.collect::<Vec<_>>().join(", ");
+            format!(
+                "{} by {}: {columns}; {}",
+                total.table.table,
+                total.dimensions.join(", "),
+                total.measures.join(", ")
+            )
+        });
+        (views, totals.collect::<Vec<_>>())
+    };
+    let flow = |counter: &str| {
+        format!(
+            "SELECT time AS time, experiment, branch, normalized_channel, SUM({counter}) AS value\n\
+             FROM `weir.local.enrollment`\nGROUP BY time, experiment, branch, normalized_channel"
+        )
+    };
+    let (views, totals) = of("enrollment");
+    let names: Vec<&str> = views.iter().map(|(name, ..)| &**name).collect();
+    assert_eq!(
+        names,
+        [
+            "experiment_enrollment_overall",
+            "experiment_unenrollment_overall",
+            "experiment_exposure_overall",
+            "experiment_enrollment_other_events_overall",
+            "experiment_enrollment_aggregates_live_v1",
+        ]
+    );
+    assert_eq!([&views[0].1, &views[1].1], [&flow("enroll_count"), &flow("unenroll_count")]);
+    let others = &views[3].1;
+    for part in [
+        "CASE events.event WHEN 'graduated' THEN windows.graduate_count",
+        "SUM(validation_failed_count) AS validation_failed_count\nFROM `weir.local.enrollment`\n",
+        "CROSS JOIN (SELECT 'graduated' AS event UNION ALL ",
+    ] {
+        assert!(others.contains(part), "{others}");
+    }
+    assert_eq!(views.iter().map(|view| view.2).collect::<Vec<_>>(), [false, false, false, false, true]);
+    assert!(
+        views[4].1.starts_with("SELECT time AS window_start, experiment, branch, normalized_channel, enroll_count, ")
+    );
+    let population = "experiment_enrollment_cumulative_population_estimate by experiment, branch: \
+        value = enroll_count less unenroll_count + graduate_count; ";
+    assert_eq!(totals, [population]);
+
+    let (views, totals) = of("search");
+    assert_eq!((views.len(), totals.len()), (0, 4));
+    assert!(totals.contains(
+        &"experiment_cumulative_ad_clicks by experiment, branch: value = ad_clicks_count less ; ".to_owned()
+    ));
+    let union = totals.last().unwrap();
+    assert!(union.starts_with("experiment_search_aggregates_live_v1 by experiment, branch: cumulative_"), "{union}");
+    assert!(union.ends_with("; search_count, search_with_ads_count, ad_clicks_count"), "{union}");
+
+    let (views, _) = of("crash");
+    let counts = "SELECT time AS time, experiment, branch, crash_process_type, SUM(crash_count) AS value\n\
+        FROM `weir.local.crash`\nGROUP BY time, experiment, branch, crash_process_type";
+    assert_eq!((&*views[0].1, &*views[1].0), (counts, "experiment_crash_rates_live"));
+
+    let (views, _) = of("active");
+    assert_eq!(views.len(), 1);
+    assert!(views[0].1.starts_with("SELECT time, experiment, branch, SUM(active_clients) AS value\n"));
+    let text = relation("active").text.unwrap();
+    assert!(text.starts_with("SELECT TIMESTAMP(DATE_ADD(submission_date, INTERVAL 1 DAY)) AS time, "), "{text}");
+}

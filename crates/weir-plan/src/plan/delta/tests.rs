@@ -1,8 +1,8 @@
 //! Segments, their names and lives, over a table of days.
 
 use super::*;
-use crate::analysis::Catalog;
-use crate::descriptor::{History, Verdict};
+use crate::analysis::{Catalog, Measure};
+use crate::descriptor::{Comparison, Compatible, Flip, History, Pruning, Verdict};
 use crate::extent::PartitionUnit;
 use crate::query::TableId;
 use crate::{Descriptors, analyse};
@@ -36,8 +36,16 @@ fn query(sql: &str, from: &str, to: &str, step: &str) -> Query {
 }
 
 fn planned(query: &Query, changed: Option<&str>, now: &str) -> Result<Plan, Reason> {
-    let descriptors: Descriptors = [table()].into_iter().collect();
+    planned_of(table(), query, changed, now)
+}
+
+fn template(table: SourceDescriptor, query: &Query) -> Result<Template, Reason> {
+    let descriptors: Descriptors = [table.clone()].into_iter().collect();
     let analysis = analyse(&query.sql, &Catalog { descriptors: &descriptors, project: Some("p"), dataset: None });
+    Template::new(&query.sql, &query.target, &analysis, table, None)
+}
+
+fn planned_of(table: SourceDescriptor, query: &Query, changed: Option<&str>, now: &str) -> Result<Plan, Reason> {
     let changed = changed.map(at);
     let listing = Listing {
         at: at(now),
@@ -46,7 +54,7 @@ fn planned(query: &Query, changed: Option<&str>, now: &str) -> Result<Plan, Reas
         purged: &|_| 0,
         statics: &[],
     };
-    let template = Template::new(&query.sql, &query.target, &analysis, table(), None)?;
+    let template = template(table, query)?;
     delta(query, &Context::default(), &Arc::new(template), listing, at(now))
 }
 
@@ -234,4 +242,100 @@ fn a_text_that_says_something_else_than_its_analysis_is_no_template() {
     let made = |sql: &str| Template::new(sql, &Query::new(sql).target, &analysis, table(), None).map(drop);
     assert_eq!(made(DAILY), Ok(()));
     assert_eq!(made(&DAILY.replace("$__timeFilter(ts)", "$__timeFilter(created)")), Err("expansion_differs"));
+}
+
+/// A table by day with a column that has the day of its time.
+fn with_days(time_type: TimeType, truncated: Duration) -> SourceDescriptor {
+    let day = Compatible { column: "day".into(), time_type, truncated };
+    SourceDescriptor { compatible: vec![day], ..table() }
+}
+
+#[test]
+fn raw_rows_are_cut_by_their_very_time() {
+    let reason = |table, sql: &str| {
+        planned_of(table, &query(sql, "2024-01-05", "2024-01-08", "5m"), Some(NOW), NOW).map(|plan| plan.reason)
+    };
+    let dated = SourceDescriptor { time_type: TimeType::Date, ..table() };
+    assert_eq!((reason(table(), ROWS), reason(dated, ROWS)), (Ok("raw_rows"), Err("step_splits_column")));
+    let exact = with_days(TimeType::Timestamp, Duration::ZERO);
+    assert_eq!(reason(exact, "SELECT ts, n FROM d.t WHERE $__timeFilter(day)"), Err("filter_column"));
+}
+
+#[test]
+fn what_is_awaited_is_kept_for_good_and_what_is_live_until_it_changes_sides() {
+    let flipping = || SourceDescriptor {
+        flip: Some(Flip { days: 2, comparison: Comparison::ByDate }),
+        daily_table: Some(TableId::new("p", "d", "t")),
+        ..table()
+    };
+    let asked = query(DAILY, "2024-01-06", "2024-01-11", "1d");
+    let plan = planned_of(flipping(), &asked, Some("2024-01-10T11:00:00Z"), NOW).unwrap();
+    let of = |segment: &Segment| {
+        (
+            segment.settling.unwrap().state,
+            segment.keep_for.as_secs() / 3600,
+            segment.freshness.stale_until.as_secs() / 3600,
+        )
+    };
+    let found: Vec<_> = plan.segments.iter().map(of).collect();
+    // The partitions are an hour old, which is less than the grace; the live day leaves its side at midnight.
+    assert_eq!(
+        found[..4],
+        [(State::Pending, 720, 0), (State::Pending, 720, 0), (State::Pending, 720, 0), (State::Live, 12, 720)]
+    );
+    assert_eq!(found[4].0, State::Open);
+}
+
+#[test]
+fn a_text_says_whether_coarse_buckets_are_sums_of_fine_ones() {
+    let derivation = |sql: &str| {
+        let asked = query(sql, "2024-01-05", "2024-01-08", "1d");
+        planned(&asked, Some(NOW), NOW).unwrap().assembly.unwrap().derivation()
+    };
+    assert_eq!(derivation(DAILY), Some(vec![Role::Bucket, Role::Group, Role::Measure(Measure::Sum)]));
+    assert_eq!(derivation(&DAILY.replace("SUM(n)", "COUNT(DISTINCT n)")), None);
+    assert_eq!(derivation(&DAILY.replace("$__interval", "1d")), None, "its step is written");
+}
+
+#[test]
+fn a_template_says_what_its_answers_depend_on() {
+    let of = |table, sql: &str| template(table, &Query::new(sql)).unwrap();
+    let digests = [DAILY, &DAILY.replace("SUM", "MAX")].map(|sql| of(table(), sql).digest().to_owned());
+    assert_eq!(digests[0], of(table(), DAILY).digest());
+    assert_ne!(digests[0], digests[1]);
+    assert_eq!(digests[0].len(), 64);
+    let noon = extent("2024-01-08T12:00:00Z", "2024-01-09T12:00:00Z");
+    assert_eq!(of(table(), DAILY).partition_ids(noon), ["20240108", "20240109"]);
+    let pruning = Pruning {
+        column: "day".into(),
+        time_type: TimeType::Date,
+        hidden: false,
+        truncated: Duration::ZERO,
+        behind: Duration::from_hours(24),
+        slack: Duration::ZERO,
+    };
+    let behind = || SourceDescriptor { pruning: Some(pruning.clone()), ..table() };
+    assert_eq!(of(behind(), DAILY).partition_ids(noon), ["20240107", "20240108"]);
+
+    assert!(of(table(), DAILY).surely_prunes());
+    assert!(of(table(), &DAILY.replace("(ts)", "(TS)")).surely_prunes());
+    assert!(!of(behind(), DAILY).surely_prunes());
+    assert!(!of(table(), &DAILY.replace("(ts)", "(TIMESTAMP(ts))")).surely_prunes());
+    let other = with_days(TimeType::Timestamp, Duration::ZERO);
+    assert!(!of(other, &DAILY.replace("timeFilter(ts)", "timeFilter(day)")).surely_prunes());
+}
+
+#[test]
+fn static_tables_are_named_in_the_order_of_the_text() {
+    let named = |name: &str| SourceDescriptor {
+        is_static: true,
+        time_column: None,
+        ..SourceDescriptor::new(TableId::new("p", "d", name))
+    };
+    let descriptors: Descriptors = [table(), named("a"), named("b")].into_iter().collect();
+    let sql = "SELECT $__timeGroup(t.ts, 1h) AS time, COUNT(*) AS n FROM `p.d.t` AS t JOIN `p.d.b` AS b ON b.x = t.x \
+        JOIN `p.d.a` AS a ON a.x = t.x WHERE $__timeFilter(t.ts) GROUP BY 1";
+    let analysis = analyse(sql, &Catalog { descriptors: &descriptors, project: None, dataset: None });
+    let template = Template::new(sql, &crate::Target::default(), &analysis, table(), None).unwrap();
+    assert_eq!(template.statics(), [TableId::new("p", "d", "b"), TableId::new("p", "d", "a")]);
 }
