@@ -30,8 +30,9 @@ pub(crate) use parts::LISTING;
 
 pub use answer::{Answer, Door, Provenance, Status};
 pub(crate) use budget::OVER_BUDGET;
-pub use explain::{Checked, Explanation, SegmentExplanation};
+pub use explain::{Checked, Explanation, SegmentExplanation, Settled};
 pub use local::{Loaded, LocalSettings};
+pub use purges::Purged;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use weir_plan::descriptor::State;
-use weir_plan::{Extent, Mode, Plan, Query, Result, Segment};
+use weir_plan::{Extent, Mode, Plan, Query, Ranges, Result, Segment};
 
 use super::answer::{Answer, Door, Provenance, Status};
 use super::{Engine, Piece};
@@ -42,13 +42,7 @@ impl Engine {
     /// Counts the pieces of an answer by their state and how they were come by.
     pub(super) fn count_pieces(&self, plan: &Plan, pieces: &[Piece]) {
         for (segment, piece) in plan.segments.iter().zip(pieces) {
-            let state = match segment.settling.map(|settling| settling.state) {
-                Some(State::Open) => "open",
-                Some(State::Live) => "live",
-                Some(State::Pending) => "pending",
-                Some(State::Final) => "final",
-                None => "unknown",
-            };
+            let state = segment.settling.map_or("unknown", |settling| settling.state.as_str());
             self.shared.metrics.segments.with_label_values(&[state, piece.status.as_str()]).inc();
         }
     }
@@ -90,6 +84,9 @@ impl Engine {
                 fetched_at: now,
                 fresh_for_s: 0.0,
                 range,
+                fetched: Ranges::default(),
+                stale: Ranges::default(),
+                stale_age_s: None,
                 bytes_processed: 0,
                 bytes_billed: 0,
                 cost: price.of(0),

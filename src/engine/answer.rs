@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use weir_plan::descriptor::{Settling, State};
-use weir_plan::{Cost, Extent, Mode, Plan, Price, Step, Timestamp};
+use weir_plan::{Cost, Extent, Mode, Plan, Price, Ranges, Step, Timestamp};
 
 use super::Piece;
 use crate::batches::Batches;
@@ -97,6 +97,16 @@ pub struct Provenance {
     pub fresh_for_s: f64,
     /// The range that was answered, where the text has one.
     pub range: Option<Extent>,
+    /// What of it this request fetched, or waited for while another did; of local answers the ranges of
+    /// their rows.
+    #[serde(skip_serializing_if = "Ranges::is_empty")]
+    pub fetched: Ranges,
+    /// What of it was served stale.
+    #[serde(skip_serializing_if = "Ranges::is_empty")]
+    pub stale: Ranges,
+    /// Seconds since the oldest stale part was fetched, where one is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stale_age_s: Option<f64>,
     /// Bytes read by this request's jobs.
     pub bytes_processed: u64,
     /// Bytes billed for this request.
@@ -124,6 +134,9 @@ impl Provenance {
         let fetched_at = oldest(plan, pieces).unwrap_or(now);
         let status = pieces.iter().map(|piece| piece.status).max().unwrap_or(Status::Hit);
         let some_cached = pieces.iter().any(|piece| piece.status == Status::Hit);
+        let is_stale = |status| status == Status::Stale;
+        let stale = pieces.iter().filter(|piece| is_stale(piece.status));
+        let stale_since = stale.map(|piece| piece.stored.fetched_at).min();
         let range = plan.segments.iter().filter_map(|segment| segment.extent).reduce(hull);
         let parts: Vec<Part> = parts(plan, pieces).collect();
         let savings = if plan.assembly.is_some() { Savings::of_parts(&parts) } else { Savings::of_whole(&parts) };
@@ -139,6 +152,9 @@ impl Provenance {
             fetched_at,
             fresh_for_s: plan.segments.iter().map(|s| s.freshness.fresh_for).min().unwrap_or_default().as_secs_f64(),
             range,
+            fetched: ranges(plan, pieces, |status| matches!(status, Status::Miss | Status::Joined | Status::Bypass)),
+            stale: ranges(plan, pieces, is_stale),
+            stale_age_s: stale_since.map(|since| now.since(since).as_secs_f64()),
             bytes_processed: pieces.iter().filter(own).map(|piece| piece.stored.bytes_processed).sum(),
             bytes_billed,
             cost: price.of(bytes_billed),
@@ -196,6 +212,12 @@ fn oldest(plan: &Plan, pieces: &[Piece]) -> Option<Timestamp> {
     of(&is_open).or_else(|| of(&is_closed))
 }
 
+/// The ranges of the pieces whose status is such; none is nothing on the heap.
+fn ranges(plan: &Plan, pieces: &[Piece], is_such: impl Fn(Status) -> bool) -> Ranges {
+    let such = plan.segments.iter().zip(pieces).filter(|(_, piece)| is_such(piece.status));
+    such.filter_map(|(segment, _)| segment.extent).collect()
+}
+
 fn parts<'a>(plan: &'a Plan, pieces: &'a [Piece]) -> impl Iterator<Item = Part<'a>> {
     plan.segments.iter().zip(pieces).map(|(segment, piece)| Part {
         job_id: &piece.stored.job_id,
@@ -209,3 +231,6 @@ fn parts<'a>(plan: &'a Plan, pieces: &'a [Piece]) -> impl Iterator<Item = Part<'
 pub(super) fn hull(one: Extent, other: Extent) -> Extent {
     Extent::new(one.start().min(other.start()), one.end().max(other.end())).unwrap_or(one)
 }
+
+#[cfg(test)]
+mod tests;

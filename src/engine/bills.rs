@@ -22,7 +22,15 @@ const FEW_RANGES: usize = 5;
 const MOST_RANGES: usize = 20;
 
 /// What is known of bills.
-pub(super) struct Bills(Memo<Asked, Mutex<u64>>);
+pub(super) struct Bills(Memo<Asked, Mutex<Bill>>);
+
+/// The bytes that a job bills.
+#[derive(Clone, Copy)]
+struct Bill {
+    bytes: u64,
+    /// Whether a job has billed them; else a dry run says so.
+    is_learned: bool,
+}
 
 /// What a bill depends on.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -53,17 +61,26 @@ impl Engine {
         let asked = async || {
             let (empty, _) = self.quiet(query, assembly, extent, now).await;
             let bytes = self.estimate(query, &assembly.template, extent, assembly.step, now, &empty).await?;
-            Ok(Mutex::new(bytes.1))
+            Ok(Mutex::new(Bill { bytes: bytes.1, is_learned: false }))
         };
-        known.get_or_try_init(asked).await.map(|bytes| *bytes.lock())
+        known.get_or_try_init(asked).await.map(|bill| bill.lock().bytes)
     }
 
     /// Learns from the bill of a job.
     pub(super) async fn learn_bill(&self, assembly: &Assembly, extent: Extent, bytes: u64) {
         let now = assembly.as_of;
         let known = self.bills.0.slot(&Asked::new(&assembly.template, extent, now), now);
-        let kept = known.get_or_init(async || Mutex::new(bytes)).await;
-        *kept.lock() = bytes;
+        let bill = Bill { bytes, is_learned: true };
+        let kept = known.get_or_init(async || Mutex::new(bill)).await;
+        *kept.lock() = bill;
+    }
+
+    /// What a job for `extent` billed today.
+    pub(super) fn learned_bill(&self, assembly: &Assembly, extent: Extent) -> Option<u64> {
+        let now = assembly.as_of;
+        let known = self.bills.0.slot(&Asked::new(&assembly.template, extent, now), now);
+        let bill = *known.get()?.lock();
+        bill.is_learned.then_some(bill.bytes)
     }
 
     /// The ranges to fetch `missing` with, so that the sum of the bills is least.

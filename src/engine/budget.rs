@@ -19,6 +19,14 @@ const LIFETIME: Duration = Duration::from_hours(24);
 /// went by, give or take the longest slot to which ranges are floored.
 const SLACK: Duration = Duration::from_mins(5);
 
+/// What jobs of a text and length are likely to bill.
+#[derive(Clone, Copy)]
+struct Likely {
+    bytes: u64,
+    /// Whether a job has billed them; else a dry run says so.
+    is_learned: bool,
+}
+
 /// How a question was last answered.
 struct Earlier {
     plan: Plan,
@@ -32,16 +40,35 @@ impl Engine {
     /// # Errors
     /// `TooExpensive` naming the budget that the job would break.
     pub(super) fn book(&self, query: &Query, segment: &Segment, errand: Errand, now: Timestamp) -> Result<Booking> {
-        let estimate = self.shared.store.note::<u64>(&self.estimate_key(query, segment));
-        let estimate = estimate.map_or(0, |(bytes, _)| *bytes);
+        let estimate = self.likely(query, segment).map_or(0, |likely| likely.bytes);
         let booking = self.shared.ledger.open(self.account(query), errand, estimate, &self.settings.budget, now);
         booking.map_err(Error::from)
     }
 
-    /// Remembers what a job billed, or would bill, for the next one of its text and length.
+    /// Remembers what a job billed for the next one of its text and length.
     pub(super) fn learn(&self, query: &Query, segment: &Segment, bytes_billed: u64, now: Timestamp) {
+        self.keep_likely(query, segment, Likely { bytes: bytes_billed, is_learned: true }, now);
+    }
+
+    /// What the last job of a text and length billed.
+    pub(super) fn learned(&self, query: &Query, segment: &Segment) -> Option<u64> {
+        self.likely(query, segment).filter(|likely| likely.is_learned).map(|likely| likely.bytes)
+    }
+
+    /// Remembers what a job would bill, unless it is known what one did.
+    pub(super) fn tried(&self, query: &Query, segment: &Segment, bytes_billed: u64, now: Timestamp) {
+        if self.learned(query, segment).is_none() {
+            self.keep_likely(query, segment, Likely { bytes: bytes_billed, is_learned: false }, now);
+        }
+    }
+
+    fn likely(&self, query: &Query, segment: &Segment) -> Option<Likely> {
+        self.shared.store.note::<Likely>(&self.estimate_key(query, segment)).map(|(likely, _)| *likely)
+    }
+
+    fn keep_likely(&self, query: &Query, segment: &Segment, likely: Likely, now: Timestamp) {
         let key = self.estimate_key(query, segment);
-        self.shared.store.keep_note(key, Arc::new(bytes_billed), size_of::<u64>(), now, LIFETIME);
+        self.shared.store.keep_note(key, Arc::new(likely), size_of::<Likely>(), now, LIFETIME);
     }
 
     fn estimate_key(&self, query: &Query, segment: &Segment) -> Key {

@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use futures::future::try_join_all;
 use serde::Serialize;
+use weir_plan::descriptor::State;
 use weir_plan::{Cost, Error, Extent, Mode, Plan, Query, Result, Segment, Timestamp};
 
+use super::answer::hull;
 use super::parts::Asking;
 use super::{Engine, Piece, Status, text};
 
@@ -36,6 +38,12 @@ pub struct SegmentExplanation {
     pub range: Option<Extent>,
     /// The first 128 bits of its key.
     pub key: String,
+    /// How settled it is, or the least settled of its parts; `None` where nobody knows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state: Option<State>,
+    /// Its parts by their states, in order; neighbours that are alike are one. Empty where all are alike.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub states: Vec<Settled>,
     /// Seconds for which it stays fresh.
     pub fresh_for_s: f64,
     /// Where it would come from now.
@@ -46,10 +54,33 @@ pub struct SegmentExplanation {
     pub bytes_processed: u64,
     /// Bytes its job would bill, as far as a dry run tells.
     pub bytes_billed: u64,
-    /// What they cost.
+    /// Bytes that such a job did bill when it last ran, where one has: of the same part today, or of the
+    /// same text and length within a day.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes_learned: Option<u64>,
+    /// What the bytes of the dry run cost.
     pub cost: Cost,
     /// Tables and views its job would read.
     pub referenced_tables: Vec<String>,
+}
+
+/// Neighbouring parts that are settled alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Settled {
+    /// Their range.
+    pub range: Extent,
+    /// How settled they are.
+    pub state: State,
+}
+
+/// A job, or what is there in its place.
+struct Look {
+    job: Segment,
+    found: Found,
+    /// The states of its parts.
+    settled: Vec<Settled>,
+    /// What such a job billed.
+    bytes_learned: Option<u64>,
 }
 
 /// Where a piece would come from.
@@ -122,19 +153,21 @@ impl Engine {
     ) -> Result<Vec<SegmentExplanation>> {
         let found = self.whence(query, plan, now).await;
         let pieces: Vec<(&Segment, Found)> = plan.segments.iter().zip(found).collect();
-        let mut jobs = vec![];
+        let mut looks = vec![];
         for run in pieces.chunk_by(|(_, one), (_, other)| plan.assembly.is_some() && one == other) {
             let [(first, found), ..] = run else { continue };
-            let job = match &plan.assembly {
+            let parts: Vec<&Segment> = run.iter().map(|(segment, _)| *segment).collect();
+            let (job, bytes_learned) = match &plan.assembly {
                 Some(assembly) => {
-                    let parts: Vec<&Segment> = run.iter().map(|(segment, _)| *segment).collect();
-                    self.job_for(query, assembly, &parts, now).await?.0
+                    let (job, _) = self.job_for(query, assembly, &parts, now).await?;
+                    let bytes_learned = job.extent.and_then(|extent| self.learned_bill(assembly, extent));
+                    (job, bytes_learned)
                 }
-                None => Segment::clone(first),
+                None => (Segment::clone(first), self.learned(query, first)),
             };
-            jobs.push((job, *found));
+            looks.push(Look { job, found: *found, settled: settled(&parts), bytes_learned });
         }
-        try_join_all(jobs.iter().map(|(segment, found)| self.explain_segment(query, segment, *found, now))).await
+        try_join_all(looks.iter().map(|look| self.explain_segment(query, look, now))).await
     }
 
     /// Where each piece of a plan would come from: as for an answer, also from the folder and from finer
@@ -154,27 +187,43 @@ impl Engine {
         pieces.into_iter().map(found).collect()
     }
 
-    async fn explain_segment(
-        &self,
-        query: &Query,
-        segment: &Segment,
-        found: Found,
-        now: Timestamp,
-    ) -> Result<SegmentExplanation> {
+    async fn explain_segment(&self, query: &Query, look: &Look, now: Timestamp) -> Result<SegmentExplanation> {
+        let Look { job: segment, found, settled, bytes_learned } = look;
         let estimate = self.source.dry_run(&self.job(query, segment, now, false)).await?;
         let bytes_billed = estimate.bytes_billed();
-        self.learn(query, segment, bytes_billed, now);
+        self.tried(query, segment, bytes_billed, now);
         Ok::<_, Error>(SegmentExplanation {
             sql: segment.sql.clone(),
             range: segment.extent,
             key: segment.key.short_hex(),
+            state: settled.iter().map(|part| part.state).min(),
+            states: if settled.len() > 1 { settled.clone() } else { vec![] },
             fresh_for_s: segment.freshness.fresh_for.as_secs_f64(),
             status: found.status,
             derived: found.derived,
             bytes_processed: estimate.bytes_processed,
             bytes_billed,
+            bytes_learned: *bytes_learned,
             cost: self.settings.price.of(bytes_billed),
             referenced_tables: estimate.referenced_tables.iter().map(ToString::to_string).collect(),
         })
     }
 }
+
+/// The states of parts, oldest first.
+fn settled(parts: &[&Segment]) -> Vec<Settled> {
+    let of = |part: &&Segment| Some(Settled { range: part.extent?, state: part.settling?.state });
+    let mut settled: Vec<Settled> = vec![];
+    for part in parts.iter().filter_map(of) {
+        match settled.last_mut() {
+            Some(last) if last.state == part.state && last.range.end() == part.range.start() => {
+                last.range = hull(last.range, part.range);
+            }
+            _ => settled.push(part),
+        }
+    }
+    settled
+}
+
+#[cfg(test)]
+mod tests;

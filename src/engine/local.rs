@@ -177,6 +177,11 @@ impl Engine {
         answer.map_err(|no| self.refused(query, &no, now))
     }
 
+    /// Whether a text may read something that is kept here.
+    pub(super) fn may_be_kept(&self, sql: &str) -> bool {
+        self.locals.place.is_some() && self.locals.may_read(sql)
+    }
+
     /// The place where a query may be answered; else why not, where that is known already.
     fn keeps(&self, query: &Query, now: Timestamp) -> Result<&Embedded, Option<Reason>> {
         let Some(place) = &self.locals.place else { return Err(None) };
@@ -355,7 +360,8 @@ impl Engine {
         let executed_sql: Arc<str> = job.sql.as_str().into();
         let contents: Vec<u64> = parts.iter().map(|part| part.piece.stored.content_id).collect();
         let asked = (&self.settings.scope, &query.scope, &query.parameters, &query.default_dataset);
-        let key = Key::new(format!("local {} {asked:?} {contents:?} {executed_sql}", self.identity));
+        let purges = self.purges_of(query);
+        let key = Key::new(format!("local {} {purges:?} {asked:?} {contents:?} {executed_sql}", self.identity));
         let stored = if let Some(stored) = self.shared.store.segment(&key) {
             stored
         } else {

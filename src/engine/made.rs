@@ -95,6 +95,9 @@ impl Provenance {
         self.fresh_for_s = self.age_s + left;
         self.fetched_at = self.fetched_at.min(part.fetched_at);
         self.range = self.range.into_iter().chain(part.range).reduce(hull);
+        self.fetched = self.fetched.merge(&part.fetched);
+        self.stale = self.stale.merge(&part.stale);
+        self.stale_age_s = self.stale_age_s.into_iter().chain(part.stale_age_s).reduce(f64::max);
         self.bytes_processed += part.bytes_processed;
         self.bytes_billed += part.bytes_billed;
         self.bytes_saved += part.bytes_saved;

@@ -100,7 +100,7 @@ async fn explain(export: &Export, request: Request) -> Reply {
 
 /// Leaves stored answers behind: all, or those of a range or a text.
 #[utoipa::path(post, path = "/api/v1/purge", tag = "query", request_body = Object,
-    responses((status = 200, description = "The purge's number", body = Object)))]
+    responses((status = 200, description = "The purge's number, and a note where rows stay", body = Object)))]
 pub(super) async fn purge(State(export): State<Arc<Export>>, headers: HeaderMap, body: Body) -> Reply {
     let body = read(body, &headers, export.settings.largest_body).await?;
     let body: &[u8] = if body.trim_ascii().is_empty() { b"{}" } else { &body };
@@ -114,9 +114,9 @@ pub(super) async fn purge(State(export): State<Arc<Export>>, headers: HeaderMap,
         (Some(from), to) => Some(Extent::new(from, to.unwrap_or(now))?),
         (None, Some(_)) => return Err(Error::invalid("from is missing; give the first day of the purge").into()),
     };
-    let generation = export.app.source(source.as_deref())?.purge_some(range, sql.as_deref())?;
-    tracing::info!(source, generation, ?range, sql, "stored answers were purged");
-    Ok(Json(json!({"generation": generation})).into_response())
+    let purged = export.app.source(source.as_deref())?.purge_some(range, sql.as_deref())?;
+    tracing::info!(source, generation = purged.generation, ?range, sql, "stored answers were purged");
+    Ok(Json(purged).into_response())
 }
 
 /// What was billed and saved: by source, where the request says nothing else.

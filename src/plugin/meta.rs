@@ -71,7 +71,7 @@ fn meta(answer: &Answer, format: Format) -> Value {
         stat("Age", "s", provenance.age_s),
     ]);
     if provenance.status == Status::Stale {
-        let age = age(provenance.age_s);
+        let age = age(provenance.stale_age_s.unwrap_or(provenance.age_s));
         let text = match provenance.reason {
             OVER_BUDGET => format!("The budget of today is used up until midnight UTC; these data are {age} old."),
             _ => format!("These data are {age} old; newer ones are on their way."),
@@ -149,9 +149,11 @@ mod tests {
     fn stale_data_carry_a_notice() {
         let mut answer = answer(every_type());
         answer.provenance.status = Status::Stale;
-        answer.provenance.age_s = 300.0;
+        answer.provenance.age_s = 20.0;
+        answer.provenance.stale_age_s = Some(300.0);
         let meta = meta(&answer, Format::Table);
         assert_eq!(meta["notices"][0]["text"], "These data are 5 min old; newer ones are on their way.");
+        assert_eq!((&meta["custom"]["stale_age_s"], &meta["custom"]["age_s"]), (&json!(300.0), &json!(20.0)));
         assert_eq!(meta["type"], "table");
         answer.provenance.reason = OVER_BUDGET;
         let text = "The budget of today is used up until midnight UTC; these data are 5 min old.";

@@ -109,8 +109,7 @@ impl Resource {
                 may_purge(context)?;
                 let arguments = editor::arguments(&request.body, &request.url)?;
                 let sql = Keys::new(&arguments, "").text("sql")?;
-                let generation = engine.purge_some(ledger::range(&arguments, now)?, sql)?;
-                Ok(json!({"generation": generation}).to_string().into_bytes())
+                Ok(json!(engine.purge_some(ledger::range(&arguments, now)?, sql)?).to_string().into_bytes())
             }
             Route::Ledger => {
                 let arguments = editor::arguments(&request.body, &request.url)?;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use weir_plan::{Error, Mode, Price, Timestamp};
+use weir_plan::{Error, Mode, Price, Ranges, Timestamp};
 
 use crate::app::App;
 use crate::batches::Batches;
@@ -30,6 +30,9 @@ pub(super) fn answer(batches: Batches) -> Answer {
             fetched_at: Timestamp::saturating(NOW),
             fresh_for_s: 60.0,
             range: None,
+            fetched: Ranges::default(),
+            stale: Ranges::default(),
+            stale_age_s: None,
             bytes_processed: 0,
             bytes_billed: 0,
             cost: Price::default().of(0),

@@ -160,12 +160,29 @@ fn facts(explanation: &Explanation, segment: &SegmentExplanation) -> Vec<(&'stat
     facts.push(("key", segment.key.clone()));
     let derived = if segment.derived { ", made of finer segments" } else { "" };
     facts.push(("status", format!("{}{derived}, fresh for {:.0} s", segment.status.as_str(), segment.fresh_for_s)));
+    if let Some(state) = state(segment) {
+        facts.push(("state", state));
+    }
     facts.push(("reads", bytes(segment.bytes_processed)));
-    facts.push(("bills", format!("{}, {}", bytes(segment.bytes_billed), segment.cost)));
+    let learned = segment.bytes_learned.map(|learned| format!("; the last one billed {}", bytes(learned)));
+    let learned = learned.unwrap_or_default();
+    facts.push(("bills", format!("{}, {}{learned}", bytes(segment.bytes_billed), segment.cost)));
     if !segment.referenced_tables.is_empty() {
         facts.push(("tables", segment.referenced_tables.join(", ")));
     }
     facts
+}
+
+/// How settled the parts of a piece are: `final to 2024-01-20T00:00:00Z, then open`.
+fn state(segment: &SegmentExplanation) -> Option<String> {
+    let Some((last, before)) = segment.states.split_last() else {
+        return segment.state.map(|state| state.as_str().to_owned());
+    };
+    let mut text = String::new();
+    for part in before {
+        let _ = write!(text, "{} to {}, then ", part.state.as_str(), part.range.end());
+    }
+    Some(text + last.state.as_str())
 }
 
 fn table(entries: &[Entry]) -> String {
@@ -230,6 +247,9 @@ fn bytes(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::{Settled, Status};
+    use weir_plan::descriptor::State;
+    use weir_plan::{Extent, Mode, Timestamp};
 
     #[test]
     fn bytes_are_shown_in_their_largest_unit() {
@@ -240,6 +260,53 @@ mod tests {
         check(10 << 20, "10.0 MiB");
         check(5 << 40, "5.0 TiB");
         check(5000 << 40, "5000.0 TiB");
+    }
+
+    #[test]
+    fn a_piece_says_how_settled_it_is_and_what_the_last_job_billed() {
+        let at = |day: &str| Timestamp::parse(day, Timestamp::MIN).unwrap();
+        let settled = |from, to, state| Settled { range: Extent::new(at(from), at(to)).unwrap(), state };
+        let states =
+            vec![settled("2024-01-18", "2024-01-21", State::Final), settled("2024-01-21", "2024-01-22", State::Open)];
+        let cost = weir_plan::Price::default().of(10 << 20);
+        let mut segment = SegmentExplanation {
+            sql: "SELECT 1".to_owned(),
+            range: None,
+            key: "k".to_owned(),
+            state: Some(State::Open),
+            states,
+            fresh_for_s: 60.0,
+            status: Status::Miss,
+            derived: false,
+            bytes_processed: 1,
+            bytes_billed: 10 << 20,
+            bytes_learned: Some(20 << 20),
+            cost: cost.clone(),
+            referenced_tables: vec![],
+        };
+        let text = |segment: &SegmentExplanation| {
+            let (bytes_processed, bytes_billed) = (segment.bytes_processed, segment.bytes_billed);
+            let segments = vec![segment.clone()];
+            details(&Explanation {
+                mode: Mode::Delta,
+                reason: "buckets",
+                bytes_processed,
+                bytes_billed,
+                cost: cost.clone(),
+                segments,
+            })
+        };
+        let both = "  status  miss, fresh for 60 s\n  \
+            state   final to 2024-01-21T00:00:00Z, then open\n  \
+            reads   1 B\n  \
+            bills   10.0 MiB, 0.000060 USD; the last one billed 20.0 MiB\n";
+        assert!(text(&segment).contains(both), "{}", text(&segment));
+        segment.states.clear();
+        segment.bytes_learned = None;
+        let alone = text(&segment);
+        assert!(alone.contains("  state   open\n") && alone.contains(" USD\n    SELECT 1\n"), "{alone}");
+        segment.state = None;
+        assert!(!text(&segment).contains("state"));
     }
 
     #[test]

@@ -311,6 +311,48 @@ async fn a_column_of_another_type_leaves_the_source_to_answer() {
 }
 
 #[tokio::test]
+async fn a_purge_of_a_text_makes_its_answer_anew_from_the_rows_that_are_kept() {
+    let place = place();
+    let engine = place.local_engine();
+    let (one, other) = (place.panel(PANELS[0], 5, "1h"), place.panel(PANELS[1], 5, "1h"));
+    let first = ask(&engine, &one).await.content_id;
+    let others = ask(&engine, &other).await.content_id;
+    assert_eq!(ask(&engine, &one).await.content_id, first);
+    let before = place.source.bill();
+    let purged = engine.purge_some(None, Some(&one.sql)).unwrap();
+    assert!(purged.note.is_some_and(|note| note.contains("purge their days, or all")), "{purged:?}");
+    let again = ask(&engine, &one).await;
+    assert_ne!(again.content_id, first);
+    assert_eq!((again.provenance.status, ask(&engine, &other).await.content_id), (Status::Hit, others));
+    assert_eq!((place.source.bill(), ask(&engine, &one).await.content_id), (before, again.content_id));
+    assert_eq!(engine.purge_some(None, Some("SELECT 1")).unwrap().note, None);
+    assert_eq!(engine.purge_some(None, None).unwrap().note, None);
+}
+
+#[tokio::test]
+async fn purges_of_days_and_of_all_reach_the_rows_that_are_kept() {
+    let place = place();
+    let engine = place.local_engine();
+    for sql in [PANELS[0], PANELS[3]] {
+        let query = place.panel(sql, 4, "1h");
+        let first = ask(&engine, &query).await;
+        let at_hand = ask(&engine, &query).await.provenance;
+        assert_eq!((at_hand.status, at_hand.fetched.is_empty()), (Status::Hit, true), "{sql}");
+        let day = Extent::new(at("2024-03-08T06:00:00Z"), at("2024-03-08T07:00:00Z")).unwrap();
+        engine.purge_some(Some(day), None).unwrap();
+        let purged = ask(&engine, &query).await;
+        let fetched: Vec<Extent> = purged.provenance.fetched.iter().collect();
+        assert_eq!(fetched, [Extent::new(at("2024-03-08"), at("2024-03-09")).unwrap()], "{sql}");
+        assert!(purged.provenance.bytes_billed > 0 && purged.content_id != first.content_id, "{sql}");
+        assert_eq!(ask(&engine, &query).await.provenance.status, Status::Hit, "{sql}");
+        engine.purge_some(None, None).unwrap();
+        let all = ask(&engine, &query).await;
+        assert!(all.provenance.fetched.covers(query.range.unwrap()), "{sql}: {:?}", all.provenance.fetched);
+        assert_eq!(ask(&engine, &query).await.provenance.status, Status::Hit, "{sql}");
+    }
+}
+
+#[tokio::test]
 async fn what_does_not_fit_into_memory_is_kept_coarser_or_left_out() {
     let place = place();
     let engine = place.engine_with(|settings| settings.memory = Some(100_000));

@@ -335,13 +335,10 @@ mod tests {
             return "nothing".to_owned();
         };
         assert_eq!(*slack, Duration::ZERO);
-        let mut line = format!("{column} {time_type:?}");
-        for (is_said, word) in
-            [(*hidden, "hidden"), (*truncated == DAY, "of the day"), (*behind == DAY, "a day behind")]
-        {
-            line += &if is_said { format!(", {word}") } else { String::new() };
-        }
-        line
+        let column = format!("{column} {time_type:?}");
+        let words = [(*hidden, "hidden"), (*truncated == DAY, "of the day"), (*behind == DAY, "a day behind")];
+        let said = words.into_iter().filter(|(is_said, _)| *is_said).map(|(_, word)| word);
+        [&*column].into_iter().chain(said).collect::<Vec<_>>().join(", ")
     }
 
     #[test]

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use serde::Serialize;
+
 use super::{Comparison, DAY, Extent, Flip, HOUR, SourceDescriptor, Step, Timestamp};
 
 /// The least and the greatest length of an open slot.
@@ -52,8 +54,9 @@ pub struct Sides {
     pub daily: Option<Extent>,
 }
 
-/// How settled a segment is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// How settled a segment is; what may change sooner is less.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum State {
     /// Rows still arrive.
     Open,
@@ -63,6 +66,18 @@ pub enum State {
     Pending,
     /// It does not change within its generation.
     Final,
+}
+
+impl State {
+    /// The state's name, as in metrics and explanations.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Live => "live",
+            Self::Pending => "pending",
+            Self::Final => "final",
+        }
+    }
 }
 
 /// What a stored answer is worth.

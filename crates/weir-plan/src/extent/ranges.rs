@@ -1,9 +1,11 @@
 //! Sets of ranges: what is there, what is missing, and with which jobs to fetch it.
 
+use serde::Serialize;
+
 use super::{Extent, Timestamp};
 
 /// A set of points in time, kept as ranges in order that neither overlap nor touch.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Ranges(Vec<Extent>);
 
 impl Ranges {

@@ -251,11 +251,19 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
     prop::collection::vec(event(), 1..14)
 }
 
+/// A quarter of `PROPTEST_CASES` for each of the four, so that all together are as many at least; said
+/// to whoever lets tests print.
+fn quarter() -> u32 {
+    let cases = ProptestConfig::default().cases.div_ceil(4);
+    let thread = std::thread::current();
+    eprintln!("{cases} histories: {}", thread.name().unwrap_or_default());
+    cases
+}
+
 macro_rules! histories {
     ($($(#[$doc:meta])* $name:ident($($kind:expr),+);)+) => {
         proptest! {
-            // A quarter of PROPTEST_CASES for each, so that all together are as many at least.
-            #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases.div_ceil(4), ..ProptestConfig::default() })]
+            #![proptest_config(ProptestConfig { cases: quarter(), ..ProptestConfig::default() })]
             $(
                 $(#[$doc])*
                 #[test]
