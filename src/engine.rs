@@ -39,7 +39,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::future::try_join_all;
 use parking_lot::Mutex;
-use weir_plan::analysis::reason;
+use weir_plan::analysis::{Reason, reason};
 use weir_plan::descriptor::Verdict;
 use weir_plan::plan::delta::{self, Assembly};
 use weir_plan::{Descriptors, Error, Key, Kind, Mode, Plan, Price, Query, Result, Scope, Segment, Timestamp};
@@ -223,10 +223,24 @@ impl Engine {
             Ok(answer) => return Ok(answer),
             Err(reason) => reason,
         };
+        match self.by_jobs(query, why_not, planned, now).await {
+            Err(error) if OverBudget::is_cause_of(&error) => self.earlier(query, now).unwrap_or(Err(error)),
+            outcome => outcome,
+        }
+    }
+
+    /// The answer of the best plan; its reason is `why_not`, where there is one.
+    async fn by_jobs(
+        self: &Arc<Self>,
+        query: &Query,
+        why_not: Option<Reason>,
+        planned: &Mutex<Option<Plan>>,
+        now: Timestamp,
+    ) -> Result<Answer> {
         let mut plan = self.plan(query, Asking::Jobs, now).await?;
         plan.reason = why_not.unwrap_or(plan.reason);
         let in_parts = plan.assembly.is_some();
-        let outcome = match self.carry_out(query, plan, planned, now).await {
+        match self.carry_out(query, plan, planned, now).await {
             Err(error) if OverBudget::is_cause_of(&error) => Err(error),
             // Columns that changed between segments, or whole partitions that are too much: whole is always right.
             Err(error) if in_parts && matches!(error.kind(), Kind::Internal | Kind::TooLarge | Kind::TooExpensive) => {
@@ -234,10 +248,6 @@ impl Engine {
                 let whole = Plan { reason: reason::NOT_ASSEMBLED, ..self.whole_plan(query, now)? };
                 self.carry_out(query, whole, planned, now).await
             }
-            outcome => outcome,
-        };
-        match outcome {
-            Err(error) if OverBudget::is_cause_of(&error) => self.earlier(query, now).unwrap_or(Err(error)),
             outcome => outcome,
         }
     }

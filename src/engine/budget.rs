@@ -27,15 +27,35 @@ struct Earlier {
 }
 
 impl Engine {
-    /// Opens the ledger's entry of a job.
+    /// Opens the ledger's entry of a job. Under a budget a dry run, which is free, says what a job is
+    /// likely to bill whose like has not run; where it is refused, nothing is reserved.
     ///
     /// # Errors
     /// `TooExpensive` naming the budget that the job would break.
-    pub(super) fn book(&self, query: &Query, segment: &Segment, errand: Errand, now: Timestamp) -> Result<Booking> {
-        let estimate = self.shared.store.note::<u64>(&self.estimate_key(query, segment));
-        let estimate = estimate.map_or(0, |(bytes, _)| *bytes);
+    pub(super) async fn book(
+        &self,
+        query: &Query,
+        segment: &Segment,
+        errand: Errand,
+        now: Timestamp,
+    ) -> Result<Booking> {
+        if self.has_budget() && self.likely_bill(query, segment).is_none() {
+            match self.try_text(query, "estimate", segment.sql.clone()).await {
+                Ok(estimate) => self.learn(query, segment, estimate.bytes_billed(), now),
+                Err(error) => tracing::debug!(?error, "a job's bill is not known beforehand"),
+            }
+        }
+        self.reserve(query, segment, errand, now)
+    }
+
+    fn reserve(&self, query: &Query, segment: &Segment, errand: Errand, now: Timestamp) -> Result<Booking> {
+        let estimate = self.likely_bill(query, segment).unwrap_or(0);
         let booking = self.shared.ledger.open(self.account(query), errand, estimate, &self.settings.budget, now);
         booking.map_err(Error::from)
+    }
+
+    fn likely_bill(&self, query: &Query, segment: &Segment) -> Option<u64> {
+        self.shared.store.note::<u64>(&self.estimate_key(query, segment)).map(|(bytes, _)| *bytes)
     }
 
     /// Remembers what a job billed, or would bill, for the next one of its text and length.
@@ -52,7 +72,7 @@ impl Engine {
 
     /// Whether a budget allows that a stale segment is refreshed.
     pub(super) fn affords(&self, query: &Query, segment: &Segment, now: Timestamp) -> bool {
-        self.book(query, segment, Errand::Refresh, now).map(Booking::not_ours).is_ok()
+        self.reserve(query, segment, Errand::Refresh, now).map(Booking::not_ours).is_ok()
     }
 
     /// Whether a stale piece of an answer is not refreshed for its budget's sake.

@@ -169,7 +169,7 @@ impl Engine {
         anew: bool,
     ) -> Result<Stored> {
         let metrics = &self.shared.metrics;
-        let booking = self.book(query, segment, errand, now)?;
+        let booking = self.book(query, segment, errand, now).await?;
         let mut job = self.job(query, segment, now, anew);
         if errand == Errand::Audit {
             job.priority = Priority::Batch;

@@ -3,7 +3,7 @@
 
 use weir_plan::extent::HOUR;
 
-use super::tests::{BUCKETS, Place, at, query};
+use super::tests::{BUCKETS, Place, ROWS, at, query};
 use super::views;
 use super::*;
 use crate::app::App;
@@ -11,6 +11,7 @@ use crate::cache::StoreSettings;
 use crate::clock::{Clock, ManualClock};
 use crate::config::BigQueryConfig;
 use crate::engine::{Answer, Door, EngineSettings, Status};
+use crate::ledger::{Budget, OverBudget};
 use crate::source::bigquery::BigQuery;
 use crate::source::embedded::Embedded;
 use crate::source::fake::{FakeConfig, FakeServer};
@@ -44,8 +45,12 @@ impl Source for Odd {
 }
 
 fn engine(source: Arc<dyn Source>, clock: &Arc<ManualClock>) -> Arc<Engine> {
+    engine_with(source, clock, Budget::default())
+}
+
+fn engine_with(source: Arc<dyn Source>, clock: &Arc<ManualClock>, budget: Budget) -> Arc<Engine> {
     let mut app = App::new(StoreSettings::of(64 << 20), Arc::clone(clock) as Arc<dyn Clock>, App::GRACE);
-    app.add_source("only", source, EngineSettings::default())
+    app.add_source("only", source, EngineSettings { budget, ..EngineSettings::default() })
 }
 
 fn odd(source: &Arc<Embedded>, clock: &Arc<ManualClock>, dry_runs: DryRuns) -> Arc<Engine> {
@@ -179,4 +184,26 @@ async fn the_job_of_a_slot_that_a_clock_ahead_has_used_up_is_not_taken_for_this_
     let answer = ask(&engine, &today).await;
     assert_right(&engine, &today, &answer).await;
     assert!(answer.provenance.age_s < 60.0, "{}", answer.provenance.age_s);
+}
+
+#[tokio::test]
+async fn a_listing_over_budget_is_a_refusal_or_the_last_answer_and_no_whole_job() {
+    let place = Place::new();
+    let budget = Budget { daily_bytes: Some(25 << 20), ..Budget::default() };
+    // The listing's bill is known from the first; what a whole job would bill is not.
+    let source = Odd { source: Arc::clone(&place.source), dry_runs: refused };
+    let engine = engine_with(Arc::new(source), &place.clock, budget);
+    let week = |sql: &str| {
+        let now = place.clock.now();
+        query(sql, now.minus(hours(24 * 7)), now, "1h")
+    };
+    let first = ask(&engine, &week(BUCKETS)).await;
+    assert_eq!((first.provenance.mode, place.source.bill().bytes_billed), (Mode::Delta, 20 << 20));
+    place.advance(LISTING + UNSURE);
+    let stale = ask(&engine, &week(BUCKETS)).await;
+    assert_eq!((stale.provenance.status, stale.provenance.reason), (Status::Stale, "over_budget"));
+    assert_eq!(stale.batches.concat().unwrap(), first.batches.concat().unwrap());
+    let another = engine.answer(&week(ROWS), Door::Export).await.unwrap_err();
+    assert!(OverBudget::is_cause_of(&another), "{another:?}");
+    assert_eq!(place.source.bill().bytes_billed, 20 << 20);
 }
