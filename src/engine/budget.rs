@@ -123,7 +123,7 @@ impl Engine {
         is_taken.then_some(Piece::of(stored, Status::Stale))
     }
 
-    fn question_key(&self, query: &Query) -> Key {
+    pub(super) fn question_key(&self, query: &Query) -> Key {
         let length = query.range.map(Extent::micros);
         let purges = (self.purges_of(query), self.purges_of_days());
         let scopes = (&self.settings.scope, &query.scope, &query.location, purges);
@@ -132,7 +132,8 @@ impl Engine {
     }
 }
 
-fn is_same(before: Option<Extent>, now: Option<Extent>, passed: Duration) -> bool {
+/// Whether a range is the same, or one that slid by as much as time passed.
+pub(super) fn is_same(before: Option<Extent>, now: Option<Extent>, passed: Duration) -> bool {
     match (before.map(Extent::end), now.map(Extent::end)) {
         (Some(before), Some(now)) => before == now || now.since(before).abs_diff(passed) <= SLACK,
         (before, now) => before == now,

@@ -1,6 +1,6 @@
 //! Which queries are answered in parts: what their texts allow, what is known of their source, and
-//! when its partitions last changed. What cannot be found out makes an answer whole;
-//! only a budget is an error.
+//! when its partitions last changed. What cannot be found out makes an answer whole; only a
+//! budget is an error.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;

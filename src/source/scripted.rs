@@ -208,6 +208,7 @@ impl Source for Scripted {
             cache_hit: false,
             started_at,
             joined: started_at.is_some(),
+            ours: started_at.is_none(),
         })
     }
 

@@ -15,14 +15,16 @@ use crate::ledger::{Budget, OverBudget};
 use crate::source::bigquery::BigQuery;
 use crate::source::embedded::Embedded;
 use crate::source::fake::{FakeConfig, FakeServer};
-use crate::source::{Estimate, Identity, Job, Outcome, Source, Table};
+use crate::source::{Billed, Estimate, Identity, Job, Outcome, Source, Table};
 
 type DryRuns = fn(Estimate) -> Result<Estimate>;
+type Runs = fn(Outcome) -> Result<Outcome>;
 
-/// Answers dry runs by a rule of its own.
+/// Answers dry runs and runs by rules of its own.
 struct Odd {
     source: Arc<Embedded>,
     dry_runs: DryRuns,
+    runs: Runs,
 }
 
 #[async_trait::async_trait]
@@ -36,7 +38,7 @@ impl Source for Odd {
     }
 
     async fn run(&self, job: Job) -> Result<Outcome> {
-        self.source.run(job).await
+        (self.runs)(self.source.run(job).await?)
     }
 
     async fn table(&self, table: &TableId) -> Result<Table> {
@@ -54,7 +56,7 @@ fn engine_with(source: Arc<dyn Source>, clock: &Arc<ManualClock>, budget: Budget
 }
 
 fn odd(source: &Arc<Embedded>, clock: &Arc<ManualClock>, dry_runs: DryRuns) -> Arc<Engine> {
-    engine(Arc::new(Odd { source: Arc::clone(source), dry_runs }), clock)
+    engine(Arc::new(Odd { source: Arc::clone(source), dry_runs, runs: Ok }), clock)
 }
 
 fn refused(_: Estimate) -> Result<Estimate> {
@@ -191,7 +193,7 @@ async fn a_listing_over_budget_is_a_refusal_or_the_last_answer_and_no_whole_job(
     let place = Place::new();
     let budget = Budget { daily_bytes: Some(25 << 20), ..Budget::default() };
     // The listing's bill is known from the first; what a whole job would bill is not.
-    let source = Odd { source: Arc::clone(&place.source), dry_runs: refused };
+    let source = Odd { source: Arc::clone(&place.source), dry_runs: refused, runs: Ok };
     let engine = engine_with(Arc::new(source), &place.clock, budget);
     let week = |sql: &str| {
         let now = place.clock.now();
@@ -206,4 +208,31 @@ async fn a_listing_over_budget_is_a_refusal_or_the_last_answer_and_no_whole_job(
     let another = engine.answer(&week(ROWS), Door::Export).await.unwrap_err();
     assert!(OverBudget::is_cause_of(&another), "{another:?}");
     assert_eq!(place.source.bill().bytes_billed, 20 << 20);
+}
+
+/// Refuses answers of more than a hundred rows, after their bill.
+fn a_hundred_rows(outcome: Outcome) -> Result<Outcome> {
+    let Outcome { bytes_billed, slot_ms, ours, .. } = outcome;
+    if outcome.batches.num_rows() <= 100 {
+        return Ok(outcome);
+    }
+    Err(Error::new(weir_plan::Kind::TooLarge, "too many rows").with_source(Billed { bytes_billed, slot_ms, ours }))
+}
+
+#[tokio::test]
+async fn what_is_too_large_in_parts_is_run_whole_only_if_that_is_much_less() {
+    let a_day = ("2024-01-10", "2024-01-11", None);
+    let most_of_it = ("2024-01-10T01:00:00Z", "2024-01-11", None);
+    let a_third = ("2024-01-10T01:00:00Z", "2024-01-10T09:00:00Z", Some(69));
+    for (from, to, rows) in [a_day, most_of_it, a_third] {
+        let place = Place::new();
+        let source = Odd { source: Arc::clone(&place.source), dry_runs: Ok, runs: a_hundred_rows };
+        let engine = engine(Arc::new(source), &place.clock);
+        let answer = engine.answer(&query(ROWS, at(from), at(to), "1h"), Door::Export).await;
+        assert_eq!(answer.ok().map(|answer| answer.batches.num_rows()), rows, "{from} to {to}");
+        // The listing, the parts, and perhaps the whole.
+        let bill = place.source.bill();
+        assert_eq!(bill.jobs, if rows.is_some() { 3 } else { 2 }, "{from} to {to}");
+        assert_eq!(engine.shared.ledger.total().bytes_billed, bill.bytes_billed);
+    }
 }

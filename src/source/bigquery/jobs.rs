@@ -18,7 +18,7 @@ use super::results::{self, Answer};
 use super::schema::arrow_schema;
 use super::storage::{ReadError, Storage};
 use crate::batches::Batches;
-use crate::source::{Estimate, Job, Outcome};
+use crate::source::{Billed, Estimate, Job, Outcome};
 
 /// How long one call waits for a job to end.
 pub(super) const POLL: Duration = Duration::from_secs(10);
@@ -164,9 +164,19 @@ impl Jobs {
         };
         // It stays ours until its answer is read: the next try reads the answer of its own job.
         guard.ended();
-        let outcome = self.gather(&place, answer, joined).await.map_err(|failure| Ended::Failed(failure.of(id)))?;
-        guard.over();
-        Ok(outcome)
+        match self.gather(&place, answer, joined).await {
+            Ok(outcome) => {
+                guard.over();
+                Ok(outcome)
+            }
+            // The job ended well and was billed; nobody reads its answer again.
+            Err(failure) if failure.kind() == Kind::TooLarge => {
+                let ended = self.get(id, location).await.map_err(|failure| Ended::Failed(failure.of(id)))?;
+                guard.over();
+                Err(Ended::Failed(failure.of(id).with_source(ended.statistics.billed(!joined))))
+            }
+            Err(failure) => Err(Ended::Failed(failure.of(id))),
+        }
     }
 
     /// The job that already has the id.
@@ -235,16 +245,18 @@ impl Jobs {
             return Err(failure);
         }
         let started_at = ended.statistics.started_at();
+        let Billed { bytes_billed, slot_ms, ours } = ended.statistics.billed(!joined);
         let query = ended.statistics.query.unwrap_or_default();
         Ok(Outcome {
             batches: Batches::new(arrow, batches)?,
             job_id: place.id.to_owned(),
             bytes_processed: query.total_bytes_processed.or(ended.statistics.total_bytes_processed).unwrap_or(0),
-            bytes_billed: query.total_bytes_billed.unwrap_or(0),
-            slot_ms: ended.statistics.total_slot_ms.unwrap_or(0),
+            bytes_billed,
+            slot_ms,
             cache_hit: query.cache_hit.unwrap_or(false),
             started_at,
             joined,
+            ours,
         })
     }
 
