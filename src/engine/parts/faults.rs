@@ -14,7 +14,8 @@ use crate::engine::{Answer, Door, EngineSettings, Status};
 use crate::ledger::{Budget, OverBudget};
 use crate::source::bigquery::BigQuery;
 use crate::source::embedded::Embedded;
-use crate::source::fake::{FakeConfig, FakeServer};
+use crate::source::fake::{CallKind, FakeConfig, FakeServer, Fault};
+use crate::source::limited::{Limited, Limits};
 use crate::source::{Billed, Estimate, Identity, Job, Outcome, Source, Table};
 
 type DryRuns = fn(Estimate) -> Result<Estimate>;
@@ -235,4 +236,29 @@ async fn what_is_too_large_in_parts_is_run_whole_only_if_that_is_much_less() {
         assert_eq!(bill.jobs, if rows.is_some() { 3 } else { 2 }, "{from} to {to}");
         assert_eq!(engine.shared.ledger.total().bytes_billed, bill.bytes_billed);
     }
+}
+
+#[tokio::test]
+async fn a_job_whose_insertion_was_not_answered_is_put_down_once_and_by_who_sent_it() {
+    let place = Place::new();
+    let server_clock = Arc::clone(&place.clock) as Arc<dyn Clock>;
+    let server = FakeServer::start(Arc::clone(&place.source) as _, server_clock, FakeConfig::default()).await.unwrap();
+    let config = BigQueryConfig::stand_in("p", server.rest_url());
+    let process = async || {
+        let client = Arc::new(BigQuery::connect(&config).await.unwrap());
+        engine(Arc::new(Limited::new(client, Limits::default())), &place.clock)
+    };
+    let sum = Query::new("SELECT SUM(n) AS n FROM `p.d.t`");
+    let (first, second) = (process().await, process().await);
+
+    server.script().fault(CallKind::Insert, 1, Fault::LoseAnswer);
+    let provenance = ask(&first, &sum).await.provenance;
+    assert_eq!((provenance.bytes_billed, provenance.bytes_saved), (10 << 20, 0));
+    assert_eq!((server.bytes_billed(), first.shared.ledger.total().bytes_billed), (10 << 20, 10 << 20));
+
+    place.advance(Duration::from_secs(30));
+    server.script().fault(CallKind::Insert, 1, Fault::status(503, "backendError"));
+    let provenance = ask(&second, &sum).await.provenance;
+    assert_eq!((provenance.bytes_billed, provenance.bytes_saved), (0, 10 << 20));
+    assert_eq!((server.jobs_run().len(), second.shared.ledger.total().bytes_billed), (1, 0));
 }

@@ -80,6 +80,11 @@ impl Statistics {
         Timestamp::from_millis(self.start_time?.try_into().ok()?).ok()
     }
 
+    /// When the job was made.
+    pub(super) fn created_at(&self) -> Option<Timestamp> {
+        Timestamp::from_millis(self.creation_time?.try_into().ok()?).ok()
+    }
+
     /// What the job billed.
     pub(super) fn billed(&self, ours: bool) -> Billed {
         let bytes_billed = self.query.as_ref().and_then(|query| query.total_bytes_billed);
