@@ -17,6 +17,7 @@ mod fetch;
 mod local;
 mod made;
 mod memo;
+mod oversize;
 mod parts;
 mod purges;
 mod quiet;
@@ -40,7 +41,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::future::try_join_all;
 use parking_lot::Mutex;
-use weir_plan::analysis::reason;
+use weir_plan::analysis::{Reason, reason};
 use weir_plan::descriptor::Verdict;
 use weir_plan::plan::delta::{self, Assembly};
 use weir_plan::{Descriptors, Error, Key, Kind, Mode, Plan, Price, Query, Result, Scope, Segment, Timestamp};
@@ -53,7 +54,7 @@ use crate::clock::Clock;
 use crate::flight::{Flights, Landed};
 use crate::ledger::{Budget, Errand, Ledger, OverBudget};
 use crate::metrics::Metrics;
-use crate::source::{Priority, Source};
+use crate::source::{Billed, Priority, Source};
 
 /// What every engine of a process shares.
 #[derive(Clone)]
@@ -224,21 +225,35 @@ impl Engine {
             Ok(answer) => return Ok(answer),
             Err(reason) => reason,
         };
+        match self.by_jobs(query, why_not, planned, now).await {
+            Err(error) if OverBudget::is_cause_of(&error) => self.earlier(query, now).unwrap_or(Err(error)),
+            outcome => outcome,
+        }
+    }
+
+    /// The answer of the best plan; its reason is `why_not`, where there is one.
+    async fn by_jobs(
+        self: &Arc<Self>,
+        query: &Query,
+        why_not: Option<Reason>,
+        planned: &Mutex<Option<Plan>>,
+        now: Timestamp,
+    ) -> Result<Answer> {
         let mut plan = self.plan(query, Asking::Jobs, now).await?;
         plan.reason = why_not.unwrap_or(plan.reason);
         let in_parts = plan.assembly.is_some();
-        let outcome = match self.carry_out(query, plan, planned, now).await {
+        let is_of_much_more = is_of_much_more(&plan);
+        match self.carry_out(query, plan, planned, now).await {
             Err(error) if OverBudget::is_cause_of(&error) => Err(error),
+            // It was billed, and a whole answer has all rows of the asked range too. Segments are whole partitions
+            // or buckets: only where they are of much more than that range is it worth a second bill.
+            Err(error) if Billed::of(&error).is_some() && !is_of_much_more => Err(error),
             // Columns that changed between segments, or whole partitions that are too much: whole is always right.
             Err(error) if in_parts && matches!(error.kind(), Kind::Internal | Kind::TooLarge | Kind::TooExpensive) => {
                 tracing::error!(?error, "an answer in parts fails; it is answered whole");
                 let whole = Plan { reason: reason::NOT_ASSEMBLED, ..self.whole_plan(query, now)? };
                 self.carry_out(query, whole, planned, now).await
             }
-            outcome => outcome,
-        };
-        match outcome {
-            Err(error) if OverBudget::is_cause_of(&error) => self.earlier(query, now).unwrap_or(Err(error)),
             outcome => outcome,
         }
     }
@@ -372,6 +387,13 @@ fn text(plan: &Plan) -> Result<String> {
         (Some(assembly), segments) => delta::sql(assembly, segments),
         (None, segments) => Ok(segments.iter().map(|segment| segment.sql.as_str()).collect::<Vec<_>>().join(";\n")),
     }
+}
+
+/// Whether the segments of a plan in parts are of more than twice the answer's range.
+fn is_of_much_more(plan: &Plan) -> bool {
+    let all = plan.segments.iter().filter_map(|segment| segment.extent).reduce(answer::hull);
+    let range = plan.assembly.as_ref().map(|assembly| assembly.range);
+    all.zip(range).is_some_and(|(all, range)| all.micros() > 2 * range.micros())
 }
 
 /// The rows of all pieces, in order.

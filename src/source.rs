@@ -125,15 +125,38 @@ pub enum LoginRefused {
 impl LoginRefused {
     /// The refusal among the causes of an error.
     pub fn of(error: &Error) -> Option<Self> {
-        let mut cause = std::error::Error::source(error);
-        while let Some(error) = cause {
-            if let Some(refused) = error.downcast_ref() {
-                return Some(*refused);
-            }
-            cause = error.source();
-        }
-        None
+        cause_of(error)
     }
+}
+
+/// What was billed for an answer that could not be taken: a cause of an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("its job billed {bytes_billed} bytes")]
+pub struct Billed {
+    /// Bytes on the bill.
+    pub bytes_billed: u64,
+    /// Slot time in milliseconds.
+    pub slot_ms: u64,
+    /// As [`Outcome::ours`].
+    pub ours: bool,
+}
+
+impl Billed {
+    /// The bill among the causes of an error.
+    pub fn of(error: &Error) -> Option<Self> {
+        cause_of(error)
+    }
+}
+
+fn cause_of<T: std::error::Error + Copy + 'static>(error: &Error) -> Option<T> {
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        if let Some(found) = error.downcast_ref() {
+            return Some(*found);
+        }
+        cause = error.source();
+    }
+    None
 }
 
 /// How urgently `BigQuery` runs a job.
@@ -230,8 +253,11 @@ pub struct Outcome {
     pub cache_hit: bool,
     /// When the job began, where the source says so.
     pub started_at: Option<Timestamp>,
-    /// Whether the job already existed and was only read.
+    /// Whether the job already existed and was only read: its rows are as old as it.
     pub joined: bool,
+    /// Whether this process sent the job, now or at a try that was lost, as far as can be told: then its
+    /// bill is put down here.
+    pub ours: bool,
 }
 
 /// A project, as a list shows it.

@@ -76,6 +76,7 @@ impl Source for Fixed {
             cache_hit: false,
             started_at: None,
             joined: false,
+            ours: true,
         })
     }
 

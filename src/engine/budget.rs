@@ -35,11 +35,28 @@ struct Earlier {
 }
 
 impl Engine {
-    /// Opens the ledger's entry of a job.
+    /// Opens the ledger's entry of a job. Under a budget a dry run, which is free, says what a job is
+    /// likely to bill whose like has not run; where it is refused, nothing is reserved.
     ///
     /// # Errors
     /// `TooExpensive` naming the budget that the job would break.
-    pub(super) fn book(&self, query: &Query, segment: &Segment, errand: Errand, now: Timestamp) -> Result<Booking> {
+    pub(super) async fn book(
+        &self,
+        query: &Query,
+        segment: &Segment,
+        errand: Errand,
+        now: Timestamp,
+    ) -> Result<Booking> {
+        if self.has_budget() && self.likely(query, segment).is_none() {
+            match self.try_text(query, "estimate", segment.sql.clone()).await {
+                Ok(estimate) => self.tried(query, segment, estimate.bytes_billed(), now),
+                Err(error) => tracing::debug!(?error, "a job's bill is not known beforehand"),
+            }
+        }
+        self.reserve(query, segment, errand, now)
+    }
+
+    fn reserve(&self, query: &Query, segment: &Segment, errand: Errand, now: Timestamp) -> Result<Booking> {
         let estimate = self.likely(query, segment).map_or(0, |likely| likely.bytes);
         let booking = self.shared.ledger.open(self.account(query), errand, estimate, &self.settings.budget, now);
         booking.map_err(Error::from)
@@ -79,7 +96,7 @@ impl Engine {
 
     /// Whether a budget allows that a stale segment is refreshed.
     pub(super) fn affords(&self, query: &Query, segment: &Segment, now: Timestamp) -> bool {
-        self.book(query, segment, Errand::Refresh, now).map(Booking::not_ours).is_ok()
+        self.reserve(query, segment, Errand::Refresh, now).map(Booking::not_ours).is_ok()
     }
 
     /// Whether a stale piece of an answer is not refreshed for its budget's sake.
@@ -130,7 +147,7 @@ impl Engine {
         is_taken.then_some(Piece::of(stored, Status::Stale))
     }
 
-    fn question_key(&self, query: &Query) -> Key {
+    pub(super) fn question_key(&self, query: &Query) -> Key {
         let length = query.range.map(Extent::micros);
         let purges = (self.purges_of(query), self.purges_of_days());
         let scopes = (&self.settings.scope, &query.scope, &query.location, purges);
@@ -139,7 +156,8 @@ impl Engine {
     }
 }
 
-fn is_same(before: Option<Extent>, now: Option<Extent>, passed: Duration) -> bool {
+/// Whether a range is the same, or one that slid by as much as time passed.
+pub(super) fn is_same(before: Option<Extent>, now: Option<Extent>, passed: Duration) -> bool {
     match (before.map(Extent::end), now.map(Extent::end)) {
         (Some(before), Some(now)) => before == now || now.since(before).abs_diff(passed) <= SLACK,
         (before, now) => before == now,

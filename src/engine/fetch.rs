@@ -10,8 +10,8 @@ use super::recall::Recalled;
 use super::{Engine, Status};
 use crate::cache::Stored;
 use crate::flight::Landed;
-use crate::ledger::{Errand, OverBudget};
-use crate::source::{Estimate, Job, Outcome, Priority};
+use crate::ledger::{Booking, Errand, OverBudget};
+use crate::source::{Billed, Estimate, Job, Outcome, Priority};
 
 /// How long a fetch goes on that nobody waits for but somebody will ask for again: after a deadline,
 /// and behind a stale answer.
@@ -168,8 +168,11 @@ impl Engine {
         now: Timestamp,
         anew: bool,
     ) -> Result<Stored> {
+        if !anew && let Some(error) = self.was_too_large(query, segment, now) {
+            return Err(error);
+        }
         let metrics = &self.shared.metrics;
-        let booking = self.book(query, segment, errand, now)?;
+        let booking = self.book(query, segment, errand, now).await?;
         let mut job = self.job(query, segment, now, anew);
         if errand == Errand::Audit {
             job.priority = Priority::Batch;
@@ -185,30 +188,41 @@ impl Engine {
             Ok(outcome) => outcome,
             Err(error) => {
                 metrics.jobs.with_label_values(&[error.kind().row().code]).inc();
+                if let Some(billed) = Billed::of(&error) {
+                    self.learn(query, segment, billed.bytes_billed, now);
+                    self.put_down(booking, billed);
+                    self.keep_too_large(query, segment, &error, now);
+                }
                 return Err(error);
             }
         };
-        self.learn(query, segment, outcome.bytes_billed, now);
-        metrics.jobs.with_label_values(&[if outcome.joined { "joined" } else { "done" }]).inc();
-        // A job that existed already was paid for, and counted, by whoever sent it; its rows are as old as it.
+        let Outcome { bytes_billed, slot_ms, ours, .. } = outcome;
+        self.learn(query, segment, bytes_billed, now);
+        metrics.jobs.with_label_values(&[if ours { "done" } else { "joined" }]).inc();
+        self.put_down(booking, Billed { bytes_billed, slot_ms, ours });
+        // The rows of a job that existed already are as old as it.
         let began = outcome.started_at.filter(|_| outcome.joined);
-        if outcome.joined {
-            booking.not_ours();
-        } else {
-            booking.billed(outcome.bytes_billed, outcome.slot_ms);
-            metrics.bytes_billed.inc_by(outcome.bytes_billed);
-            metrics.slot_ms.inc_by(outcome.slot_ms);
-        }
         Ok(Stored {
             content_id: self.shared.store.content_id(),
             batches: outcome.batches,
             fetched_at: began.map_or(now, |began| began.min(now)),
             job_id: outcome.job_id,
             bytes_processed: outcome.bytes_processed,
-            bytes_billed: outcome.bytes_billed,
-            joined: outcome.joined,
-            slot_ms: outcome.slot_ms,
+            bytes_billed,
+            joined: !ours,
+            slot_ms,
         })
+    }
+
+    /// Puts a job's bill down, unless whoever sent it does.
+    fn put_down(&self, booking: Booking, billed: Billed) {
+        let Billed { bytes_billed, slot_ms, ours } = billed;
+        if !ours {
+            return booking.not_ours();
+        }
+        booking.billed(bytes_billed, slot_ms);
+        self.shared.metrics.bytes_billed.inc_by(bytes_billed);
+        self.shared.metrics.slot_ms.inc_by(slot_ms);
     }
 
     /// Runs a job that is surely one query. A text that a parser does not know as one, besides the

@@ -1,5 +1,6 @@
 //! Which queries are answered in parts: what their texts allow, what is known of their source, and
-//! when its partitions last changed. What cannot be found out makes an answer whole, never an error.
+//! when its partitions last changed. What cannot be found out makes an answer whole; only a
+//! budget is an error.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -19,7 +20,7 @@ use super::columns::{CAPACITY, FAILURE_LIFETIME};
 use super::memo::Memo;
 use crate::batches::Batches;
 use crate::cache::Stored;
-use crate::ledger::Errand;
+use crate::ledger::{Errand, OverBudget};
 
 /// How long a text's analysis is taken for true.
 const LIFETIME: Duration = Duration::from_mins(5);
@@ -68,6 +69,21 @@ pub(super) enum Asking {
     Nothing,
 }
 
+/// Why a query is not planned in parts.
+#[derive(Debug)]
+pub(super) enum Unplanned {
+    /// It is answered whole.
+    Because(Reason),
+    /// A budget does not allow what a plan needs, nor then a whole job, which is dearer.
+    OverBudget(Error),
+}
+
+impl From<Reason> for Unplanned {
+    fn from(reason: Reason) -> Self {
+        Self::Because(reason)
+    }
+}
+
 /// What was found out of a text.
 pub(super) struct Known {
     /// The text, or why it is answered whole.
@@ -95,14 +111,18 @@ impl Engine {
     /// The best plan that is safe.
     ///
     /// # Errors
-    /// Those of [`plan::plan`].
+    /// Those of [`plan::plan`]; the budget that a listing of partitions would break.
     pub(super) async fn plan(self: &Arc<Self>, query: &Query, asking: Asking, now: Timestamp) -> Result<Plan> {
         let whole = self.whole_plan(query, now)?;
         let has_range = whole.segments.iter().any(|segment| segment.extent.is_some());
         if query.cache.mode != CacheMode::Auto || whole.reason == VOLATILE || !has_range {
             return Ok(whole);
         }
-        Ok(self.in_parts(query, asking, now).await.unwrap_or_else(|reason| Plan { reason, ..whole }))
+        match self.in_parts(query, asking, now).await {
+            Ok(plan) => Ok(plan),
+            Err(Unplanned::Because(reason)) => Ok(Plan { reason, ..whole }),
+            Err(Unplanned::OverBudget(error)) => Err(error),
+        }
     }
 
     pub(super) async fn in_parts(
@@ -110,9 +130,9 @@ impl Engine {
         query: &Query,
         asking: Asking,
         now: Timestamp,
-    ) -> Result<Plan, Reason> {
+    ) -> Result<Plan, Unplanned> {
         if query.target.dialect != Dialect::Official {
-            return Err(reason::OTHER_DIALECT);
+            return Err(reason::OTHER_DIALECT.into());
         }
         let text = Text {
             sql: query.sql.clone(),
@@ -138,7 +158,7 @@ impl Engine {
         location: Option<&str>,
         asking: Asking,
         now: Timestamp,
-    ) -> Result<Plan, Reason> {
+    ) -> Result<Plan, Unplanned> {
         let descriptor = template.descriptor();
         if descriptor.daily_table.is_none() && descriptor.branches.len() > 1 {
             // A view lists no partitions, and those of each of its tables would bill a listing each.
@@ -147,13 +167,16 @@ impl Engine {
         let (settling, _) = descriptor.settled_by();
         let changed = self.changed(query, settling, location, asking, now).await;
         let changed = changed.map_err(|error| {
+            if OverBudget::is_cause_of(&error) {
+                return Unplanned::OverBudget(error);
+            }
             tracing::debug!(table = %settling, ?error, "partitions cannot be listed; the answer is whole");
-            reason::PARTITIONS_UNKNOWN
+            reason::PARTITIONS_UNKNOWN.into()
         })?;
         let length = descriptor.segment_unit().id(now).len();
         let has_ids_of_the_unit = |id: &String| id.len() == length || id.starts_with("__") || id == UNPARTITIONED;
         if !changed.stamps.keys().all(has_ids_of_the_unit) {
-            return Err(reason::PARTITIONS_UNKNOWN);
+            return Err(reason::PARTITIONS_UNKNOWN.into());
         }
         // Where no partitions are listed, all rows change with the table.
         let everything = match changed.stamps.get(UNPARTITIONED) {
@@ -174,7 +197,7 @@ impl Engine {
         let purged = |extent| self.purges_within(extent);
         let modified = changed.modified.filter(|(_, asked)| asked.holds_at(now, UNSURE)).map(|(modified, _)| modified);
         let listing = Listing { at: changed.at, modified, changed: &youngest, purged: &purged, statics: &statics };
-        delta(query, &self.context(query), template, listing, now)
+        Ok(delta(query, &self.context(query), template, listing, now)?)
     }
 
     /// The states of the static tables that are joined, as they are remembered or anew.

@@ -15,8 +15,8 @@ use super::*;
 use crate::app::App;
 use crate::cache::StoreSettings;
 use crate::clock::ManualClock;
-use crate::source::Job;
 use crate::source::scripted::Scripted;
+use crate::source::{Billed, Job};
 
 const BILL: u64 = 10 << 20;
 
@@ -206,6 +206,49 @@ async fn a_mistake_is_remembered_for_ten_seconds() {
     assert_eq!(bench.jobs(), 1);
     bench.advance(10);
     assert_eq!(bench.ask(&query()).await.provenance.status, Status::Miss);
+}
+
+fn too_large(ours: bool) -> Error {
+    Error::new(Kind::TooLarge, "too many rows").with_source(Billed { bytes_billed: BILL, slot_ms: 3, ours })
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_bill_of_an_answer_that_is_too_large_is_put_down_where_its_job_was_sent() {
+    for (ours, bytes_billed, slot_ms) in [(true, BILL, 3), (false, 0, 0)] {
+        let bench = bench();
+        bench.source.failures.lock().push(too_large(ours));
+        assert_eq!(bench.engine.answer(&query(), Door::Export).await.unwrap_err().kind(), Kind::TooLarge);
+        let line = bench.engine.shared.ledger.total();
+        assert_eq!((line.bytes_billed, line.slot_ms, line.jobs_failed), (bytes_billed, slot_ms, 0));
+        assert_eq!(bench.engine.shared.metrics.bytes_billed.get(), bytes_billed);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_question_whose_answer_was_billed_and_too_large_is_not_asked_each_minute() {
+    let bench = bench();
+    let sliding = || {
+        let now = bench.clock.now();
+        Query { range: Some(Extent::new(now.minus(Duration::from_hours(6)), now).unwrap()), ..query() }
+    };
+    bench.source.failures.lock().push(too_large(true));
+    for _ in 0..10 {
+        assert_eq!(bench.engine.answer(&sliding(), Door::Grafana).await.unwrap_err().kind(), Kind::TooLarge);
+        bench.advance(59);
+    }
+    assert_eq!(bench.jobs(), 1);
+    let mut shorter = sliding();
+    shorter.range = Some(Extent::new(at("2024-01-02T11:00:00Z"), at("2024-01-02T12:00:00Z")).unwrap());
+    let mut anew = sliding();
+    anew.cache.skip_read = true;
+    let mut off = sliding();
+    off.cache.mode = CacheMode::Off;
+    for other in [shorter, off, anew] {
+        bench.ask(&other).await;
+    }
+    bench.advance(60);
+    bench.ask(&sliding()).await;
+    assert_eq!(bench.jobs(), 5);
 }
 
 #[tokio::test(start_paused = true)]

@@ -128,7 +128,7 @@ pub(super) struct Claim {
 }
 
 impl Today {
-    /// Reserves an estimate; zero where there is none, so that the job starts if anything is left.
+    /// Reserves an estimate; zero where nobody can say, so that the job starts if anything is left.
     pub(super) fn claim(
         &mut self,
         account: &Account,

@@ -186,7 +186,7 @@ impl Source for Meter {
         let job = Job { id: format!("{}_{}", self.name, job.id), ..job };
         let outcome = self.source.run(job).await;
         if let Ok(outcome) = &outcome
-            && !outcome.joined
+            && outcome.ours
         {
             if read == Read::Listing {
                 self.listed.lock().insert(sql, self.clock.now());

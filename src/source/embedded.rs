@@ -294,6 +294,7 @@ impl Embedded {
             cache_hit: false,
             started_at: Some(now),
             joined: false,
+            ours: true,
         })
     }
 }

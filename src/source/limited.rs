@@ -240,6 +240,7 @@ mod tests {
                 cache_hit: false,
                 started_at: None,
                 joined: false,
+                ours: true,
             })
         }
 

@@ -34,6 +34,7 @@ pub(crate) struct Scripted {
     pub(crate) joins: Mutex<Option<Timestamp>>,
     tables: HashMap<TableId, Table>,
     lookups: AtomicUsize,
+    dry_runs: AtomicUsize,
     jobs: Mutex<Vec<Job>>,
     cancelled: AtomicUsize,
 }
@@ -61,6 +62,7 @@ impl Scripted {
             joins: Mutex::default(),
             tables: HashMap::new(),
             lookups: AtomicUsize::new(0),
+            dry_runs: AtomicUsize::new(0),
             jobs: Mutex::default(),
             cancelled: AtomicUsize::new(0),
         }
@@ -134,6 +136,11 @@ impl Scripted {
         self.lookups.load(Ordering::SeqCst)
     }
 
+    /// Calls of [`Source::dry_run`].
+    pub(crate) fn dry_runs(&self) -> usize {
+        self.dry_runs.load(Ordering::SeqCst)
+    }
+
     /// Jobs that were dropped before their end.
     pub(crate) fn cancelled(&self) -> usize {
         self.cancelled.load(Ordering::SeqCst)
@@ -161,6 +168,7 @@ impl Source for Scripted {
     }
 
     async fn dry_run(&self, job: &Job) -> Result<Estimate> {
+        self.dry_runs.fetch_add(1, Ordering::SeqCst);
         if let Some(error) = &self.refusal {
             return Err(error.clone());
         }
@@ -200,6 +208,7 @@ impl Source for Scripted {
             cache_hit: false,
             started_at,
             joined: started_at.is_some(),
+            ours: started_at.is_none(),
         })
     }
 

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::try_join_all;
-use weir_plan::analysis::Reason;
 use weir_plan::extent::DAY;
 use weir_plan::local::LocalRelation;
 use weir_plan::{Error, Extent, Mode, Plan, Query, Result, Step, TableId, Timestamp};
@@ -15,7 +14,7 @@ use super::relation::{Loaded, Part, Relation, midnight_after, no_days};
 use super::{COMPANION, Engine, Need, SLOT};
 use crate::engine::aside;
 use crate::engine::columns::FAILURE_LIFETIME;
-use crate::engine::parts::Asking;
+use crate::engine::parts::{Asking, Unplanned};
 use crate::ledger::Errand;
 use crate::source::embedded::{Embedded, Reads, TableSpec};
 
@@ -169,8 +168,12 @@ impl Engine {
         now: Timestamp,
     ) -> Result<(Query, Plan)> {
         let base = base_query(relation, query, range, step);
-        let unplanned =
-            |reason: Reason| Error::internal(format!("local relation {}: {reason}", relation.declared.name));
+        let unplanned = |why: Unplanned| match why {
+            Unplanned::Because(reason) => {
+                Error::internal(format!("local relation {}: {reason}", relation.declared.name))
+            }
+            Unplanned::OverBudget(error) => error,
+        };
         let plan = self.in_parts(&base, asking, now).await.map_err(unplanned)?;
         Ok((base, plan))
     }

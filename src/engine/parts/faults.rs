@@ -3,7 +3,7 @@
 
 use weir_plan::extent::HOUR;
 
-use super::tests::{BUCKETS, Place, at, query};
+use super::tests::{BUCKETS, Place, ROWS, at, query};
 use super::views;
 use super::*;
 use crate::app::App;
@@ -11,17 +11,21 @@ use crate::cache::StoreSettings;
 use crate::clock::{Clock, ManualClock};
 use crate::config::BigQueryConfig;
 use crate::engine::{Answer, Door, EngineSettings, Status};
+use crate::ledger::{Budget, OverBudget};
 use crate::source::bigquery::BigQuery;
 use crate::source::embedded::Embedded;
-use crate::source::fake::{FakeConfig, FakeServer};
-use crate::source::{Estimate, Identity, Job, Outcome, Source, Table};
+use crate::source::fake::{CallKind, FakeConfig, FakeServer, Fault};
+use crate::source::limited::{Limited, Limits};
+use crate::source::{Billed, Estimate, Identity, Job, Outcome, Source, Table};
 
 type DryRuns = fn(Estimate) -> Result<Estimate>;
+type Runs = fn(Outcome) -> Result<Outcome>;
 
-/// Answers dry runs by a rule of its own.
+/// Answers dry runs and runs by rules of its own.
 struct Odd {
     source: Arc<Embedded>,
     dry_runs: DryRuns,
+    runs: Runs,
 }
 
 #[async_trait::async_trait]
@@ -35,7 +39,7 @@ impl Source for Odd {
     }
 
     async fn run(&self, job: Job) -> Result<Outcome> {
-        self.source.run(job).await
+        (self.runs)(self.source.run(job).await?)
     }
 
     async fn table(&self, table: &TableId) -> Result<Table> {
@@ -44,12 +48,16 @@ impl Source for Odd {
 }
 
 fn engine(source: Arc<dyn Source>, clock: &Arc<ManualClock>) -> Arc<Engine> {
+    engine_with(source, clock, Budget::default())
+}
+
+fn engine_with(source: Arc<dyn Source>, clock: &Arc<ManualClock>, budget: Budget) -> Arc<Engine> {
     let mut app = App::new(StoreSettings::of(64 << 20), Arc::clone(clock) as Arc<dyn Clock>, App::GRACE);
-    app.add_source("only", source, EngineSettings::default())
+    app.add_source("only", source, EngineSettings { budget, ..EngineSettings::default() })
 }
 
 fn odd(source: &Arc<Embedded>, clock: &Arc<ManualClock>, dry_runs: DryRuns) -> Arc<Engine> {
-    engine(Arc::new(Odd { source: Arc::clone(source), dry_runs }), clock)
+    engine(Arc::new(Odd { source: Arc::clone(source), dry_runs, runs: Ok }), clock)
 }
 
 fn refused(_: Estimate) -> Result<Estimate> {
@@ -179,4 +187,78 @@ async fn the_job_of_a_slot_that_a_clock_ahead_has_used_up_is_not_taken_for_this_
     let answer = ask(&engine, &today).await;
     assert_right(&engine, &today, &answer).await;
     assert!(answer.provenance.age_s < 60.0, "{}", answer.provenance.age_s);
+}
+
+#[tokio::test]
+async fn a_listing_over_budget_is_a_refusal_or_the_last_answer_and_no_whole_job() {
+    let place = Place::new();
+    let budget = Budget { daily_bytes: Some(25 << 20), ..Budget::default() };
+    // The listing's bill is known from the first; what a whole job would bill is not.
+    let source = Odd { source: Arc::clone(&place.source), dry_runs: refused, runs: Ok };
+    let engine = engine_with(Arc::new(source), &place.clock, budget);
+    let week = |sql: &str| {
+        let now = place.clock.now();
+        query(sql, now.minus(hours(24 * 7)), now, "1h")
+    };
+    let first = ask(&engine, &week(BUCKETS)).await;
+    assert_eq!((first.provenance.mode, place.source.bill().bytes_billed), (Mode::Delta, 20 << 20));
+    place.advance(LISTING + UNSURE);
+    let stale = ask(&engine, &week(BUCKETS)).await;
+    assert_eq!((stale.provenance.status, stale.provenance.reason), (Status::Stale, "over_budget"));
+    assert_eq!(stale.batches.concat().unwrap(), first.batches.concat().unwrap());
+    let another = engine.answer(&week(ROWS), Door::Export).await.unwrap_err();
+    assert!(OverBudget::is_cause_of(&another), "{another:?}");
+    assert_eq!(place.source.bill().bytes_billed, 20 << 20);
+}
+
+/// Refuses answers of more than a hundred rows, after their bill.
+fn a_hundred_rows(outcome: Outcome) -> Result<Outcome> {
+    let Outcome { bytes_billed, slot_ms, ours, .. } = outcome;
+    if outcome.batches.num_rows() <= 100 {
+        return Ok(outcome);
+    }
+    Err(Error::new(weir_plan::Kind::TooLarge, "too many rows").with_source(Billed { bytes_billed, slot_ms, ours }))
+}
+
+#[tokio::test]
+async fn what_is_too_large_in_parts_is_run_whole_only_if_that_is_much_less() {
+    let a_day = ("2024-01-10", "2024-01-11", None);
+    let most_of_it = ("2024-01-10T01:00:00Z", "2024-01-11", None);
+    let a_third = ("2024-01-10T01:00:00Z", "2024-01-10T09:00:00Z", Some(69));
+    for (from, to, rows) in [a_day, most_of_it, a_third] {
+        let place = Place::new();
+        let source = Odd { source: Arc::clone(&place.source), dry_runs: Ok, runs: a_hundred_rows };
+        let engine = engine(Arc::new(source), &place.clock);
+        let answer = engine.answer(&query(ROWS, at(from), at(to), "1h"), Door::Export).await;
+        assert_eq!(answer.ok().map(|answer| answer.batches.num_rows()), rows, "{from} to {to}");
+        // The listing, the parts, and perhaps the whole.
+        let bill = place.source.bill();
+        assert_eq!(bill.jobs, if rows.is_some() { 3 } else { 2 }, "{from} to {to}");
+        assert_eq!(engine.shared.ledger.total().bytes_billed, bill.bytes_billed);
+    }
+}
+
+#[tokio::test]
+async fn a_job_whose_insertion_was_not_answered_is_put_down_once_and_by_who_sent_it() {
+    let place = Place::new();
+    let server_clock = Arc::clone(&place.clock) as Arc<dyn Clock>;
+    let server = FakeServer::start(Arc::clone(&place.source) as _, server_clock, FakeConfig::default()).await.unwrap();
+    let config = BigQueryConfig::stand_in("p", server.rest_url());
+    let process = async || {
+        let client = Arc::new(BigQuery::connect(&config).await.unwrap());
+        engine(Arc::new(Limited::new(client, Limits::default())), &place.clock)
+    };
+    let sum = Query::new("SELECT SUM(n) AS n FROM `p.d.t`");
+    let (first, second) = (process().await, process().await);
+
+    server.script().fault(CallKind::Insert, 1, Fault::LoseAnswer);
+    let provenance = ask(&first, &sum).await.provenance;
+    assert_eq!((provenance.bytes_billed, provenance.bytes_saved), (10 << 20, 0));
+    assert_eq!((server.bytes_billed(), first.shared.ledger.total().bytes_billed), (10 << 20, 10 << 20));
+
+    place.advance(Duration::from_secs(30));
+    server.script().fault(CallKind::Insert, 1, Fault::status(503, "backendError"));
+    let provenance = ask(&second, &sum).await.provenance;
+    assert_eq!((provenance.bytes_billed, provenance.bytes_saved), (0, 10 << 20));
+    assert_eq!((server.jobs_run().len(), second.shared.ledger.total().bytes_billed), (1, 0));
 }

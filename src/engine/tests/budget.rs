@@ -125,6 +125,39 @@ async fn jobs_at_once_reserve_what_dry_runs_say() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn cold_panels_at_once_reserve_what_a_free_dry_run_of_each_says() {
+    let panels: Vec<Query> = (0..27).map(|number| Query::new(format!("SELECT {number} AS n"))).collect();
+    let check = async |budget: Option<u64>, refusal: Option<Error>, [answered, dry_runs]: [usize; 2]| {
+        let settings =
+            EngineSettings { budget: Budget { daily_bytes: budget, ..Budget::default() }, ..EngineSettings::default() };
+        let bench = bench_of(StoreSettings::of(1 << 20), settings, |source| match refusal {
+            Some(error) => source.refusing(error),
+            None => source,
+        });
+        let answers = join_all(panels.iter().map(|query| bench.engine.answer(query, Door::Export))).await;
+        let found = [answers.iter().filter(|answer| answer.is_ok()).count(), bench.source.dry_runs()];
+        assert_eq!(found, [answered, dry_runs], "{budget:?}");
+        let refused = answers.iter().filter_map(|answer| answer.as_ref().err());
+        assert!(refused.into_iter().all(OverBudget::is_cause_of));
+        assert_eq!(bench.engine.shared.ledger.total().bytes_billed, answered as u64 * BILL);
+    };
+    check(Some(2 * BILL + 1), None, [2, 27]).await;
+    check(Some(1), None, [0, 27]).await;
+    // Where the source says nothing beforehand, a job starts if anything is left.
+    check(Some(1), Some(Error::new(Kind::PermissionDenied, "no dry runs here")), [27, 27]).await;
+    check(None, None, [27, 0]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_whose_like_was_billed_needs_no_dry_run() {
+    let bench = bench_with(Some(3), None);
+    bench.ask(&sliding(&bench)).await;
+    bench.advance(3600);
+    bench.ask(&sliding(&bench)).await;
+    assert_eq!((bench.jobs(), bench.source.dry_runs()), (2, 1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_stale_answer_is_not_refreshed_over_budget() {
     let bench = bench_with(Some(1), None);
     let query = Query::new("SELECT 1 AS n");

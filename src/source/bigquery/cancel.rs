@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use weir_plan::{Error, Kind, Result};
+use weir_plan::{Error, Kind, Result, Timestamp};
 
 use super::errors::Failure;
 use super::models::JobResource;
@@ -41,8 +41,10 @@ struct State {
 }
 
 /// A job that this process started, or may have started.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 struct Started {
+    /// When it was first asked to be inserted.
+    sent: Instant,
     /// Where it runs, once `BigQuery` has said so.
     location: Option<String>,
     /// Whether `BigQuery` said that it took the job from us.
@@ -65,14 +67,16 @@ impl Running {
         self.state.lock().started.keys().find(|id| id.starts_with(prefix)).cloned()
     }
 
-    /// Takes a job over from earlier guards; tells the new guard's number and what they knew.
-    fn claim(&self, id: &str) -> (u64, Option<Started>) {
+    /// Takes a job over from earlier guards; tells whether there were any.
+    fn claim(&self, id: &str) -> (Started, bool) {
         let mut state = self.state.lock();
         state.guards += 1;
-        let guard = state.guards;
+        let new = Started { sent: Instant::now(), location: None, taken: false, guard: state.guards };
         let earlier = state.started.get(id).cloned();
-        state.started.insert(id.to_owned(), Started { guard, ..earlier.clone().unwrap_or_default() });
-        (guard, earlier)
+        let is_known = earlier.is_some();
+        let started = earlier.map_or_else(|| new.clone(), |earlier| Started { guard: new.guard, ..earlier });
+        state.started.insert(id.to_owned(), started.clone());
+        (started, is_known)
     }
 }
 
@@ -96,6 +100,8 @@ pub(super) struct Guard {
     location: Option<String>,
     insert: Option<JoinHandle<Result<JobResource, Failure>>>,
     origin: Origin,
+    /// When the job was first asked to be inserted.
+    sent: Instant,
     /// Whether the job has ended, so that there is nothing to cancel.
     ended: bool,
     number: u64,
@@ -113,13 +119,12 @@ impl Guard {
         location: Option<&str>,
         insert: impl Future<Output = Result<JobResource, Failure>> + Send + 'static,
     ) -> Self {
-        let (number, earlier) = running.claim(id);
-        let origin = match &earlier {
-            None => Origin::Other,
-            Some(Started { taken: false, .. }) => Origin::Doubtful,
-            Some(Started { taken: true, .. }) => Origin::Ours,
+        let (Started { sent, location: learned, taken, guard: number }, is_known) = running.claim(id);
+        let origin = match (is_known, taken) {
+            (false, _) => Origin::Other,
+            (true, false) => Origin::Doubtful,
+            (true, true) => Origin::Ours,
         };
-        let learned = earlier.and_then(|earlier| earlier.location);
         Self {
             rest,
             running,
@@ -128,6 +133,7 @@ impl Guard {
             location: learned.or(location.map(str::to_owned)),
             insert: Some(tokio::spawn(insert)),
             origin,
+            sent,
             ended: false,
             number,
             armed: true,
@@ -155,6 +161,24 @@ impl Guard {
     /// Whether this process surely started the job, now or at an earlier try.
     pub(super) fn taken(&self) -> bool {
         self.origin == Origin::Ours
+    }
+
+    /// Whether a job that was met is the one that this process asked for, by when it was made and by the
+    /// server's time now: an insertion that was not answered may have been carried out.
+    ///
+    /// Both times are `BigQuery`'s, since our clock may be minutes off, and how long ago we asked is
+    /// measured without one. The server's time has whole seconds and is as of before its answer arrived,
+    /// so a job of another process that is a second or so older is taken for ours, and so is one that
+    /// came in between where our insertion was not carried out after all: then both put its bill down.
+    /// A server that does not say its time leaves it to the other. Nothing but the ledger depends on it:
+    /// its rows are taken to be as old as any other job's that was met.
+    pub(super) fn made(&self, created_at: Option<Timestamp>, server_now: Option<Timestamp>) -> bool {
+        let since_we_asked = |(created_at, now): (Timestamp, Timestamp)| created_at >= now.minus(self.sent.elapsed());
+        match self.origin {
+            Origin::Other => false,
+            Origin::Doubtful => created_at.zip(server_now).is_some_and(since_we_asked),
+            Origin::Ours => true,
+        }
     }
 
     /// Notes where the job runs.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use weir_plan::{Error, Kind, Result, TableId};
+use weir_plan::{Error, Kind, Result, TableId, Timestamp};
 
 use super::cancel::{Guard, Running};
 use super::configuration::Defaults;
@@ -18,7 +18,7 @@ use super::results::{self, Answer};
 use super::schema::arrow_schema;
 use super::storage::{ReadError, Storage};
 use crate::batches::Batches;
-use crate::source::{Estimate, Job, Outcome};
+use crate::source::{Billed, Estimate, Job, Outcome};
 
 /// How long one call waits for a job to end.
 pub(super) const POLL: Duration = Duration::from_secs(10);
@@ -140,9 +140,12 @@ impl Jobs {
     }
 
     async fn follow(&self, job: &Job, id: &str, guard: &mut Guard) -> Result<Outcome, Ended> {
-        let (started, met) = match guard.inserted().await {
-            Ok(started) => (started, false),
-            Err(failure) if failure.is_duplicate() => (self.join(job, id, guard).await?, true),
+        let (started, met, server_now) = match guard.inserted().await {
+            Ok(started) => (started, false, None),
+            Err(failure) if failure.is_duplicate() => {
+                let (existing, server_now) = self.join(job, id, guard).await?;
+                (existing, true, server_now)
+            }
             Err(failure) => return Err(Ended::Failed(failure.into())),
         };
         if let Some(failure) = started.failure() {
@@ -151,6 +154,7 @@ impl Jobs {
         }
         guard.learn(started.location());
         let joined = met && !guard.taken();
+        let ours = !met || guard.made(started.statistics.created_at(), server_now);
         let location = guard.location().map(str::to_owned);
         let location = location.as_deref();
         let place = results::Place { rest: &self.rest, project: &self.defaults.project, id, location };
@@ -164,14 +168,24 @@ impl Jobs {
         };
         // It stays ours until its answer is read: the next try reads the answer of its own job.
         guard.ended();
-        let outcome = self.gather(&place, answer, joined).await.map_err(|failure| Ended::Failed(failure.of(id)))?;
-        guard.over();
-        Ok(outcome)
+        match self.gather(&place, answer).await {
+            Ok(outcome) => {
+                guard.over();
+                Ok(Outcome { joined, ours, ..outcome })
+            }
+            // The job ended well and was billed; nobody reads its answer again.
+            Err(failure) if failure.kind() == Kind::TooLarge => {
+                let ended = self.get(id, location).await.map_err(|failure| Ended::Failed(failure.of(id)))?;
+                guard.over();
+                Err(Ended::Failed(failure.of(id).with_source(ended.statistics.billed(ours))))
+            }
+            Err(failure) => Err(Ended::Failed(failure.of(id))),
+        }
     }
 
-    /// The job that already has the id.
-    async fn join(&self, job: &Job, id: &str, guard: &mut Guard) -> Result<JobResource, Ended> {
-        let existing = self.get(id, guard.location()).await;
+    /// The job that already has the id, and the server's time, where it says so.
+    async fn join(&self, job: &Job, id: &str, guard: &mut Guard) -> Result<(JobResource, Option<Timestamp>), Ended> {
+        let existing = self.get_dated(id, guard.location()).await;
         let existing = match existing {
             // Without a location BigQuery looks for jobs in the US and the EU alone, but for tables everywhere.
             Err(failure) if failure.kind() == Kind::NotFound && guard.location().is_none() => {
@@ -182,7 +196,7 @@ impl Jobs {
                         "BigQuery job {id} exists, but not in the US or EU; set the processing location"
                     ))));
                 }
-                self.get(id, guard.location()).await
+                self.get_dated(id, guard.location()).await
             }
             existing => existing,
         };
@@ -212,7 +226,8 @@ impl Jobs {
         }
     }
 
-    async fn gather(&self, place: &results::Place<'_>, answer: Answer, joined: bool) -> Result<Outcome, Failure> {
+    /// The outcome as of a job that nobody else asked for.
+    async fn gather(&self, place: &results::Place<'_>, answer: Answer) -> Result<Outcome, Failure> {
         let total_rows = answer.total_rows;
         let arrow = arrow_schema(&answer.schema)?;
         let largest = self.largest_answer_bytes;
@@ -235,16 +250,18 @@ impl Jobs {
             return Err(failure);
         }
         let started_at = ended.statistics.started_at();
+        let Billed { bytes_billed, slot_ms, ours } = ended.statistics.billed(true);
         let query = ended.statistics.query.unwrap_or_default();
         Ok(Outcome {
             batches: Batches::new(arrow, batches)?,
             job_id: place.id.to_owned(),
             bytes_processed: query.total_bytes_processed.or(ended.statistics.total_bytes_processed).unwrap_or(0),
-            bytes_billed: query.total_bytes_billed.unwrap_or(0),
-            slot_ms: ended.statistics.total_slot_ms.unwrap_or(0),
+            bytes_billed,
+            slot_ms,
             cache_hit: query.cache_hit.unwrap_or(false),
             started_at,
-            joined,
+            joined: false,
+            ours,
         })
     }
 
@@ -260,8 +277,12 @@ impl Jobs {
     }
 
     async fn get(&self, id: &str, location: Option<&str>) -> Result<JobResource, Failure> {
+        Ok(self.get_dated(id, location).await?.0)
+    }
+
+    async fn get_dated(&self, id: &str, location: Option<&str>) -> Result<(JobResource, Option<Timestamp>), Failure> {
         let query: Vec<_> = location.iter().map(|location| ("location", (*location).to_owned())).collect();
-        self.rest.get(&self.path(&[id]), &query).await
+        self.rest.get_dated(&self.path(&[id]), &query).await
     }
 
     fn path<'a>(&'a self, rest: &[&'a str]) -> Vec<&'a str> {

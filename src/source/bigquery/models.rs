@@ -12,6 +12,7 @@ use weir_plan::Timestamp;
 
 use super::errors::Failure;
 use super::schema::TableSchema;
+use crate::source::Billed;
 
 /// A job.
 #[derive(Debug, Default, Deserialize)]
@@ -77,6 +78,17 @@ impl Statistics {
     /// When the job began.
     pub(super) fn started_at(&self) -> Option<Timestamp> {
         Timestamp::from_millis(self.start_time?.try_into().ok()?).ok()
+    }
+
+    /// When the job was made.
+    pub(super) fn created_at(&self) -> Option<Timestamp> {
+        Timestamp::from_millis(self.creation_time?.try_into().ok()?).ok()
+    }
+
+    /// What the job billed.
+    pub(super) fn billed(&self, ours: bool) -> Billed {
+        let bytes_billed = self.query.as_ref().and_then(|query| query.total_bytes_billed);
+        Billed { bytes_billed: bytes_billed.unwrap_or(0), slot_ms: self.total_slot_ms.unwrap_or(0), ours }
     }
 }
 

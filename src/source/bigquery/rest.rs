@@ -14,7 +14,7 @@ use reqwest::{Method, RequestBuilder, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use url::Url;
-use weir_plan::{Error, Kind, Result};
+use weir_plan::{Error, Kind, Result, Timestamp};
 
 use super::errors::Failure;
 use super::login::Tokens;
@@ -66,12 +66,22 @@ impl Rest {
 
     /// Fetches a resource, its bytes as they come.
     pub(super) async fn get_bytes(&self, path: &[&str], query: &[(&str, String)]) -> Result<Bytes, Failure> {
-        self.send(self.http.request(Method::GET, self.url(path)).query(query)).await
+        Ok(self.send(self.http.request(Method::GET, self.url(path)).query(query)).await?.body)
     }
 
     /// Fetches a resource.
     pub(super) async fn get<T: DeserializeOwned>(&self, path: &[&str], query: &[(&str, String)]) -> Result<T, Failure> {
         parse(&self.get_bytes(path, query).await?)
+    }
+
+    /// Fetches a resource, and the server's time in whole seconds, where it says so.
+    pub(super) async fn get_dated<T: DeserializeOwned>(
+        &self,
+        path: &[&str],
+        query: &[(&str, String)],
+    ) -> Result<(T, Option<Timestamp>), Failure> {
+        let answer = self.send(self.http.request(Method::GET, self.url(path)).query(query)).await?;
+        Ok((parse(&answer.body)?, answer.date))
     }
 
     /// Posts `body` and reads the answer.
@@ -80,7 +90,7 @@ impl Rest {
         path: &[&str],
         body: &(impl Serialize + Sync),
     ) -> Result<T, Failure> {
-        parse(&self.send(self.http.request(Method::POST, self.url(path)).json(body)).await?)
+        parse(&self.send(self.http.request(Method::POST, self.url(path)).json(body)).await?.body)
     }
 
     /// Posts nothing and reads nothing.
@@ -97,7 +107,7 @@ impl Rest {
         url
     }
 
-    async fn send(&self, request: RequestBuilder) -> Result<Bytes, Failure> {
+    async fn send(&self, request: RequestBuilder) -> Result<Answer, Failure> {
         let token = self.tokens.token().await?;
         let response = request.bearer_auth(&token.0).send().await.map_err(|error| self.unreachable(error))?;
         let status = response.status();
@@ -112,8 +122,9 @@ impl Rest {
             .get("retry-after")
             .and_then(|value| value.to_str().ok()?.trim().parse().ok())
             .map(Duration::from_secs);
+        let date = response.headers().get("date").and_then(|value| date(value.to_str().ok()?));
         match response.bytes().await {
-            Ok(body) if status.is_success() => Ok(body),
+            Ok(body) if status.is_success() => Ok(Answer { body, date }),
             Ok(body) => Err(refused(&body, retry_after)),
             Err(_) if !status.is_success() => Err(refused(b"", retry_after)),
             Err(error) => Err(self.unreachable(error)),
@@ -125,6 +136,18 @@ impl Rest {
         let host = self.base.host_str().unwrap_or("BigQuery");
         Error::new(Kind::Unavailable, format!("{what} BigQuery at {host}")).with_source(error.without_url()).into()
     }
+}
+
+/// The answer to a call that went well.
+struct Answer {
+    body: Bytes,
+    /// The header `Date`.
+    date: Option<Timestamp>,
+}
+
+fn date(text: &str) -> Option<Timestamp> {
+    let date = chrono::DateTime::parse_from_rfc2822(text).ok()?;
+    Timestamp::from_millis(date.timestamp_millis()).ok()
 }
 
 /// Shows where, never as whom.

@@ -34,7 +34,7 @@ impl Jobs {
             .await
             .cloned();
         self.forget();
-        outcome.map(|outcome| Outcome { joined, ..outcome })
+        outcome.map(|outcome| Outcome { joined, ours: !joined, ..outcome })
     }
 
     fn cell(&self, id: &str) -> Cell {

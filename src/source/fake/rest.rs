@@ -5,10 +5,11 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{ConnectInfo, DefaultBodyLimit, FromRequestParts};
+use axum::extract::{ConnectInfo, DefaultBodyLimit, FromRequestParts, State};
+use axum::middleware::map_response_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use http::header::AUTHORIZATION;
+use http::header::{AUTHORIZATION, DATE};
 use http::request::Parts;
 use weir_plan::TableId;
 
@@ -45,7 +46,17 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route("/v1/projects/-/serviceAccounts/{verb}", post(federation::impersonate))
         .fallback(unknown)
         .layer(DefaultBodyLimit::max(MAX_REQUEST_BYTES))
+        .layer(map_response_with_state(Arc::clone(&shared), dated))
         .with_state(shared)
+}
+
+/// Says the server's own time.
+async fn dated(State(shared): State<Arc<Shared>>, mut response: Response) -> Response {
+    let date = shared.clock.now().datetime().format("%a, %d %b %Y %H:%M:%S GMT").to_string();
+    if let Ok(date) = date.parse() {
+        response.headers_mut().insert(DATE, date);
+    }
+    response
 }
 
 async fn unknown(asked: Asked) -> Response {

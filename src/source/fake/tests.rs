@@ -144,6 +144,7 @@ impl Source for Canned {
             cache_hit: false,
             started_at: None,
             joined: false,
+            ours: true,
         })
     }
 
