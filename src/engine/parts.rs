@@ -162,7 +162,7 @@ impl Engine {
         let descriptor = template.descriptor();
         if descriptor.daily_table.is_none() && descriptor.branches.len() > 1 {
             // A view lists no partitions, and those of each of its tables would bill a listing each.
-            return Err(reason::PARTITIONS_UNKNOWN);
+            return Err(reason::PARTITIONS_UNKNOWN.into());
         }
         let (settling, _) = descriptor.settled_by();
         let changed = self.changed(query, settling, location, asking, now).await;
