@@ -197,8 +197,10 @@ async fn a_board_is_explained_without_a_job_and_shared_rows_count_once() {
         .flat_map(|explanation| explanation["segments"].as_array().unwrap())
         .map(|segment| (segment["key"].as_str().unwrap(), segment["bytes_billed"].as_u64().unwrap()))
         .collect();
-    // Four sources, and the list of experiments.
-    assert_eq!((jobs.len(), report["bytes_billed"].as_u64()), (5, Some(jobs.values().sum())));
+    // Four sources, and the list of experiments; in the first minutes of a day the slots of some panels
+    // end with the day before, so that they read other days than the rest.
+    assert!((5..=9).contains(&jobs.len()), "{jobs:?}");
+    assert_eq!(report["bytes_billed"].as_u64(), Some(jobs.values().sum()));
 }
 
 /// Random texts that bqemulator is asked too, where `PROPTEST_CASES` does not say.
