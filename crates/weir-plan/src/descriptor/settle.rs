@@ -385,6 +385,40 @@ mod tests {
     }
 
     #[test]
+    fn what_was_read_after_its_table_changed_last_is_as_good_as_new() {
+        let source = flipping(Comparison::ByDate);
+        let (now, stamp) = (at("2024-03-10T12:00:00Z"), Some(at("2024-03-10T11:00:00Z")));
+        let (modified, before) = (at("2024-03-10T11:02:00Z"), at("2024-03-10T11:01:59Z"));
+        let settled = |day_of: &str, stamp| source.settle(day(day_of), SLOT, now, stamp);
+        let awaited = settled("2024-03-05", stamp);
+        assert_eq!((awaited.regime, awaited.state), (Regime::Daily, State::Pending));
+        assert_eq!(awaited.judge(modified, false), Verdict::Expired);
+        let unchanged = awaited.unchanged_since(modified, now);
+        assert!(unchanged.is_unchanged && !awaited.is_unchanged);
+        assert_eq!(
+            (unchanged.judge(modified, false), unchanged.judge(before, false)),
+            (Verdict::Fresh, Verdict::Expired)
+        );
+        // A change that came after the look is awaited as before.
+        assert_eq!(awaited.unchanged_since(at("2024-03-10T13:00:00Z"), now).judge(now, false), Verdict::Fresh);
+        // Live rows do not come from that table; final ones are named by it.
+        let last = Some(at("2024-03-06"));
+        for other in [settled("2024-03-09", stamp), settled("2024-03-05", last)] {
+            assert!(matches!((other.regime, other.state), (Regime::Live, _) | (_, State::Final)));
+            assert_eq!(other.unchanged_since(modified, now), other);
+        }
+        // A seam has both sides: its live one is looked at once an hour.
+        let month = extent("2024-03-01", "2024-04-01");
+        let seam = source.settle(month, SLOT, at("2024-04-01T12:00:00Z"), None);
+        assert_eq!((seam.regime, seam.state), (Regime::Seam(at("2024-03-31")), State::Pending));
+        let now = at("2024-04-01T12:00:00Z");
+        let seam = seam.unchanged_since(at("2024-04-01T03:00:00Z"), now);
+        assert!(!seam.is_unchanged);
+        assert_eq!(seam.judge(at("2024-04-01T11:00:00Z"), false), Verdict::Fresh);
+        assert_eq!(seam.judge(at("2024-04-01T10:59:59Z"), false), Verdict::Expired);
+    }
+
+    #[test]
     fn the_open_slot_is_a_quarter_of_the_step_within_bounds() {
         let seconds = |text: &str| open_slot(text.parse().unwrap()).as_secs();
         assert_eq!(["1s", "5m", "10m", "1h", "1d"].map(seconds), [15, 75, 150, 300, 300]);
