@@ -419,6 +419,15 @@ mod tests {
     }
 
     #[test]
+    fn states_have_their_names_in_text_and_in_json() {
+        for (state, name) in
+            [(State::Open, "open"), (State::Live, "live"), (State::Pending, "pending"), (State::Final, "final")]
+        {
+            assert_eq!((state.as_str(), serde_json::to_value(state).unwrap()), (name, name.into()));
+        }
+    }
+
+    #[test]
     fn the_open_slot_is_a_quarter_of_the_step_within_bounds() {
         let seconds = |text: &str| open_slot(text.parse().unwrap()).as_secs();
         assert_eq!(["1s", "5m", "10m", "1h", "1d"].map(seconds), [15, 75, 150, 300, 300]);
