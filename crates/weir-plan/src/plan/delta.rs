@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::analysis::{BucketStep, OrderKey, Reason, Role, reason};
-use crate::descriptor::{Regime, SourceDescriptor, State, TimeType};
+use crate::descriptor::{OPEN_SLOT, Regime, SourceDescriptor, State, TimeType};
 use crate::error::{Error, Result};
 use crate::extent::{Extent, Step, Timestamp, segments};
 use crate::query::{Query, TableId};
@@ -199,18 +199,21 @@ impl Planner<'_> {
         let settling = (is_sure || settling.state == State::Open).then_some(settling);
         let state = settling.map_or(State::Open, |settling| settling.state);
         let open = lifetime(slot);
+        // Job ids are those of a slot: what is looked at again sooner must not find its last job.
+        let closed = lifetime(slot.min(OPEN_SLOT.1));
         let (freshness, keep_for) = match (state, settling.and_then(|settling| settling.ends)) {
             (State::Final, _) => {
                 let settled = Freshness { fresh_for: SETTLED_FRESHNESS, stale_until: SETTLED_FRESHNESS };
                 (settled, self.settled_life())
             }
             // It is named by its partitions, and becomes final as it is unless they change.
-            (State::Pending, _) => (self.limited(open), self.settled_life()),
+            (State::Pending, _) => (self.limited(closed), self.settled_life()),
             // How old it may be is its settling's affair: it is served while it is looked at once more.
             (State::Live, Some(ends)) => {
-                let freshness = Freshness { stale_until: SETTLED_LIFE, ..open };
+                let freshness = Freshness { stale_until: SETTLED_LIFE, ..closed };
                 (self.limited(freshness), ends.since(self.now).min(self.settled_life()))
             }
+            _ if settling.is_none() => (self.limited(closed), closed.stale_until),
             _ => (self.limited(open), open.stale_until),
         };
         // The state of an open partition changes with every row, and is looked at too seldom.

@@ -138,6 +138,27 @@ fn a_partition_that_changed_just_before_it_was_listed_is_open() {
 }
 
 #[test]
+fn only_open_buckets_live_for_a_slot_that_is_longer_than_the_look_at_closed_ones() {
+    let daily = || SourceDescriptor { daily_table: Some(TableId::new("p", "d", "t")), ..table() };
+    let mut asked = query(DAILY, "2023-12-28", "2024-01-18", "1w");
+    for (fresh_for, open) in [(None, 3600), (Some(Duration::from_hours(2)), 7200), (Some(Duration::from_secs(60)), 60)]
+    {
+        asked.cache.fresh_for = fresh_for;
+        let found = |changed| {
+            let plan = planned_of(daily(), &asked, Some(changed), NOW).unwrap();
+            let of = |segment: &Segment| {
+                (segment.settling.map(|settling| settling.state), segment.freshness.fresh_for.as_secs())
+            };
+            plan.segments.iter().map(of).collect::<Vec<_>>()
+        };
+        let closed = open.min(300);
+        let (pending, open) = ((Some(State::Pending), closed), (Some(State::Open), open));
+        assert_eq!(found("2024-01-10T11:00:00Z"), [pending, open, open], "{fresh_for:?}");
+        assert_eq!(found("2024-01-10T11:59:30Z")[0], (None, closed), "perhaps it has changed again");
+    }
+}
+
+#[test]
 fn what_one_caller_may_see_is_kept_for_an_hour() {
     let mut scoped = query(DAILY, "2024-01-03", "2024-01-04", "5m");
     let kept = |query: &Query| planned(query, Some("2024-01-05"), NOW).unwrap().segments[0].keep_for;
