@@ -141,8 +141,7 @@ fn a_partition_that_changed_just_before_it_was_listed_is_open() {
 fn only_open_buckets_live_for_a_slot_that_is_longer_than_the_look_at_closed_ones() {
     let daily = || SourceDescriptor { daily_table: Some(TableId::new("p", "d", "t")), ..table() };
     let mut asked = query(DAILY, "2023-12-28", "2024-01-18", "1w");
-    for (fresh_for, open) in [(None, 3600), (Some(Duration::from_hours(2)), 7200), (Some(Duration::from_secs(60)), 60)]
-    {
+    for (fresh_for, open) in [(None, 3600), (Some(Duration::from_hours(2)), 7200), (Some(Duration::from_mins(1)), 60)] {
         asked.cache.fresh_for = fresh_for;
         let found = |changed| {
             let plan = planned_of(daily(), &asked, Some(changed), NOW).unwrap();
