@@ -161,7 +161,10 @@ pub(super) fn type_of_time(data_type: &DataType) -> Option<TimeType> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::parts::tests::Place;
+    use crate::source::embedded::TableSpec;
     use arrow::datatypes::{Field, Fields, TimeUnit};
+    use std::sync::Arc;
 
     #[test]
     fn types_are_found_in_any_case_and_inside_structs() {
@@ -182,5 +185,23 @@ mod tests {
         for path in [&["n"][..], &["nope"], &["rec"], &["day", "at"], &[]] {
             check(path, None);
         }
+    }
+
+    #[tokio::test]
+    async fn one_text_over_the_tables_of_several_targets_has_the_types_of_each() {
+        let place = Place::new();
+        let typed = async |name: &str, data_type| {
+            let schema = Arc::new(Schema::new(vec![Field::new("day", data_type, true)]));
+            place
+                .source
+                .create_table(TableSpec { id: TableId::new("p", "d", name), schema, partitioning: None })
+                .unwrap();
+            let mut query = Query::new("SELECT day FROM $__table WHERE $__timeFilter(day)");
+            query.target.table = Some(format!("p.d.{name}"));
+            place.engine.typed(&query).await.target.column_types.get("day").copied()
+        };
+        assert_eq!(typed("dates", DataType::Date32).await, Some(TimeType::Date));
+        assert_eq!(typed("moments", DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))).await, None);
+        assert_eq!(typed("civil", DataType::Timestamp(TimeUnit::Microsecond, None)).await, Some(TimeType::Datetime));
     }
 }
