@@ -74,19 +74,14 @@ impl Quotas {
         let mut families = self.families.lock();
         let members = families.entry(Arc::clone(family)).or_default();
         members.remove(key);
-        let mut given_up = vec![];
-        if members.bytes + bytes > self.limit {
-            let idle = members.kept.iter().filter(|(_, (_, used))| used.is_idle(now));
-            let (keys, sizes): (Vec<Key>, Vec<u64>) = idle.map(|(key, (bytes, _))| (key.clone(), *bytes)).unzip();
-            if members.bytes - sizes.iter().sum::<u64>() + bytes <= self.limit {
-                given_up = keys;
-            }
-        }
-        for key in &given_up {
-            members.remove(key);
-        }
-        let fits = members.bytes + bytes <= self.limit;
+        let is_over = members.bytes + bytes > self.limit;
+        let idle = members.kept.iter().filter(|(_, (_, used))| is_over && used.is_idle(now));
+        let (given_up, sizes): (Vec<Key>, Vec<u64>) = idle.map(|(key, (bytes, _))| (key.clone(), *bytes)).unzip();
+        let fits = members.bytes - sizes.iter().sum::<u64>() + bytes <= self.limit;
         if fits {
+            for key in &given_up {
+                members.remove(key);
+            }
             members.bytes += bytes;
             members.kept.insert(key.clone(), (bytes, Arc::clone(used)));
         }

@@ -39,6 +39,7 @@ impl Engine {
         let is_stale = |piece: &Piece| piece.status == Status::Stale;
         let mut stale = places(&pieces, &|piece| piece.as_ref().is_some_and(is_stale));
         let live = live(segments, &pieces, now);
+        let seen = |piece: &Option<Piece>| piece.as_ref().map(|piece| piece.stored.content_id);
         if pieces.iter().any(Option::is_none) {
             // What is stale comes along where it would have to be fetched by a job of its own soon.
             let old = places(&pieces, &|piece| piece.as_ref().is_none_or(is_stale));
@@ -47,9 +48,8 @@ impl Engine {
             let wanted: Vec<usize> =
                 runs.filter(|run| run.iter().any(|place| pieces[*place].is_none())).flatten().copied().collect();
             stale.retain(|place| !wanted.contains(place));
-            let seen = |place: &usize| pieces[*place].as_ref().map(|piece| piece.stored.content_id);
-            let fetched: Vec<Wanted> =
-                wanted.iter().map(|place| Wanted { segment: segments[*place].clone(), seen: seen(place) }).collect();
+            let of = |place: &usize| Wanted { segment: segments[*place].clone(), seen: seen(&pieces[*place]) };
+            let fetched: Vec<Wanted> = wanted.iter().map(of).collect();
             for (place, landed) in
                 wanted.into_iter().zip(self.fetch_all(query, assembly, &fetched, Errand::Answer).await)
             {
@@ -57,7 +57,6 @@ impl Engine {
             }
         }
         if stale.iter().any(|place| self.may_refresh(query, &segments[*place], now)) {
-            let seen = |piece: &Option<Piece>| piece.as_ref().map(|piece| piece.stored.content_id);
             let seen = pieces.iter().map(seen).collect();
             self.refresh_parts(query, assembly, segments, seen, stale, live);
         }

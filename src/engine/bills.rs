@@ -12,6 +12,7 @@ use weir_plan::plan::delta::Assembly;
 use weir_plan::{Extent, Query, Ranges, Result, Step, TableId, Timestamp};
 
 use super::Engine;
+use super::budget::Likely;
 use super::columns::CAPACITY;
 use super::memo::Memo;
 
@@ -22,15 +23,7 @@ const FEW_RANGES: usize = 5;
 const MOST_RANGES: usize = 20;
 
 /// What is known of bills.
-pub(super) struct Bills(Memo<Asked, Mutex<Bill>>);
-
-/// The bytes that a job bills.
-#[derive(Clone, Copy)]
-struct Bill {
-    bytes: u64,
-    /// Whether a job has billed them; else a dry run says so.
-    is_learned: bool,
-}
+pub(super) struct Bills(Memo<Asked, Mutex<Likely>>);
 
 /// What a bill depends on.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -61,7 +54,7 @@ impl Engine {
         let asked = async || {
             let (empty, _) = self.quiet(query, assembly, extent, now).await;
             let bytes = self.estimate(query, &assembly.template, extent, assembly.step, now, &empty).await?;
-            Ok(Mutex::new(Bill { bytes: bytes.1, is_learned: false }))
+            Ok(Mutex::new(Likely { bytes: bytes.1, is_learned: false }))
         };
         known.get_or_try_init(asked).await.map(|bill| bill.lock().bytes)
     }
@@ -70,7 +63,7 @@ impl Engine {
     pub(super) async fn learn_bill(&self, assembly: &Assembly, extent: Extent, bytes: u64) {
         let now = assembly.as_of;
         let known = self.bills.0.slot(&Asked::new(&assembly.template, extent, now), now);
-        let bill = Bill { bytes, is_learned: true };
+        let bill = Likely { bytes, is_learned: true };
         let kept = known.get_or_init(async || Mutex::new(bill)).await;
         *kept.lock() = bill;
     }
@@ -79,8 +72,7 @@ impl Engine {
     pub(super) fn learned_bill(&self, assembly: &Assembly, extent: Extent) -> Option<u64> {
         let now = assembly.as_of;
         let known = self.bills.0.slot(&Asked::new(&assembly.template, extent, now), now);
-        let bill = *known.get()?.lock();
-        bill.is_learned.then_some(bill.bytes)
+        known.get()?.lock().learned()
     }
 
     /// The ranges to fetch `missing` with, so that the sum of the bills is least.

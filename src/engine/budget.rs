@@ -19,12 +19,19 @@ const LIFETIME: Duration = Duration::from_hours(24);
 /// went by, give or take the longest slot to which ranges are floored.
 const SLACK: Duration = Duration::from_mins(5);
 
-/// What jobs of a text and length are likely to bill.
+/// What a job is likely to bill.
 #[derive(Clone, Copy)]
-struct Likely {
-    bytes: u64,
+pub(super) struct Likely {
+    pub(super) bytes: u64,
     /// Whether a job has billed them; else a dry run says so.
-    is_learned: bool,
+    pub(super) is_learned: bool,
+}
+
+impl Likely {
+    /// What a job has billed, where one has.
+    pub(super) fn learned(self) -> Option<u64> {
+        self.is_learned.then_some(self.bytes)
+    }
 }
 
 /// How a question was last answered.
@@ -69,7 +76,7 @@ impl Engine {
 
     /// What the last job of a text and length billed.
     pub(super) fn learned(&self, query: &Query, segment: &Segment) -> Option<u64> {
-        self.likely(query, segment).filter(|likely| likely.is_learned).map(|likely| likely.bytes)
+        self.likely(query, segment)?.learned()
     }
 
     /// Remembers what a job would bill, unless it is known what one did.

@@ -170,19 +170,20 @@ const VOLATILE: [&str; 9] = [
     "TABLESAMPLE",
 ];
 
-/// Whether the code of `sql` has a word, in any case.
-pub(crate) fn has_word(sql: &str, word: &str) -> bool {
+/// The words of the code of `sql`, empty ones between signs too.
+pub(crate) fn words(sql: &str) -> impl Iterator<Item = &str> {
     let code = lexemes(sql).filter(|(lexeme, _)| *lexeme == Lexeme::Code);
     code.flat_map(|(_, code)| code.split(|c: char| !c.is_ascii_alphanumeric() && c != '_'))
-        .any(|found| found.eq_ignore_ascii_case(word))
+}
+
+/// Whether the code of `sql` has a word, in any case.
+pub(crate) fn has_word(sql: &str, word: &str) -> bool {
+    words(sql).any(|found| found.eq_ignore_ascii_case(word))
 }
 
 /// The first volatile function that the code of `sql` names, in capitals.
 pub fn volatile_function(sql: &str) -> Option<&'static str> {
-    lexemes(sql).filter(|(lexeme, _)| *lexeme == Lexeme::Code).find_map(|(_, code)| {
-        code.split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
-            .find_map(|word| VOLATILE.into_iter().find(|name| name.eq_ignore_ascii_case(word)))
-    })
+    words(sql).find_map(|word| VOLATILE.into_iter().find(|name| name.eq_ignore_ascii_case(word)))
 }
 
 #[cfg(test)]

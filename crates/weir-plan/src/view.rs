@@ -8,6 +8,7 @@
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
+use std::time::Duration;
 
 use sqlparser::ast::{Query, SetExpr, SetOperator, SetQuantifier, Statement, visit_relations};
 use sqlparser::dialect::BigQueryDialect;
@@ -15,7 +16,7 @@ use sqlparser::parser::Parser;
 
 use crate::analysis::{Reason, reason};
 use crate::descriptor::{Branch, Comparison, Flip, History, Side, Sides, SourceDescriptor, TimeType};
-use crate::extent::{DAY, Extent, Timestamp};
+use crate::extent::{Extent, Timestamp};
 use crate::query::TableId;
 use crate::sql::{self, Path, paths};
 
@@ -86,9 +87,8 @@ impl View {
     /// what is in a streaming buffer, as all that came since midnight may be, a dry run does not see.
     pub fn probes(&self, extent: Extent, sides: Sides) -> Vec<(TableId, String)> {
         let none = BTreeSet::new();
-        let earlier = |extent: Extent| {
-            Extent::new(Timestamp::saturating(extent.start().micros().saturating_sub(DAY)), extent.end()).ok()
-        };
+        let day = Duration::from_hours(24);
+        let earlier = |extent: Extent| Extent::new(extent.start().minus(day), extent.end()).ok();
         let sides = Sides { live: sides.live.and_then(earlier), ..sides };
         let now = extent.start();
         let extent = earlier(extent).unwrap_or(extent);

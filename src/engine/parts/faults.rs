@@ -6,8 +6,6 @@ use weir_plan::extent::HOUR;
 use super::tests::{BUCKETS, Place, ROWS, at, query};
 use super::views;
 use super::*;
-use crate::app::App;
-use crate::cache::StoreSettings;
 use crate::clock::{Clock, ManualClock};
 use crate::config::BigQueryConfig;
 use crate::engine::{Answer, Door, EngineSettings, Status};
@@ -52,8 +50,7 @@ fn engine(source: Arc<dyn Source>, clock: &Arc<ManualClock>) -> Arc<Engine> {
 }
 
 fn engine_with(source: Arc<dyn Source>, clock: &Arc<ManualClock>, budget: Budget) -> Arc<Engine> {
-    let mut app = App::new(StoreSettings::of(64 << 20), Arc::clone(clock) as Arc<dyn Clock>, App::GRACE);
-    app.add_source("only", source, EngineSettings { budget, ..EngineSettings::default() })
+    super::tests::engine(source, clock, EngineSettings { budget, ..EngineSettings::default() })
 }
 
 fn odd(source: &Arc<Embedded>, clock: &Arc<ManualClock>, dry_runs: DryRuns) -> Arc<Engine> {

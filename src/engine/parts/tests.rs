@@ -54,7 +54,11 @@ pub(in crate::engine) fn rows(from: Timestamp, to: Timestamp, first: i64) -> Rec
     batches(columns).concat().unwrap()
 }
 
-fn engine(source: Arc<dyn Source>, clock: &Arc<ManualClock>, settings: EngineSettings) -> Arc<Engine> {
+pub(in crate::engine) fn engine(
+    source: Arc<dyn Source>,
+    clock: &Arc<ManualClock>,
+    settings: EngineSettings,
+) -> Arc<Engine> {
     let mut app = App::new(StoreSettings::of(64 << 20), Arc::clone(clock) as Arc<dyn Clock>, App::GRACE);
     app.add_source("only", source, settings)
 }
@@ -91,6 +95,13 @@ impl Place {
         let client = Arc::new(BigQuery::connect(&config).await.unwrap());
         let engine = engine(client, &place.clock, EngineSettings::default());
         (Self { engine, ..place }, server)
+    }
+
+    /// Puts an engine in its place that knows of this table or view alone.
+    fn describe(&mut self, described: SourceDescriptor) {
+        let descriptors = Arc::new([described].into_iter().collect());
+        let settings = EngineSettings { descriptors, ..EngineSettings::default() };
+        self.engine = engine(Arc::clone(&self.source) as Arc<dyn Source>, &self.clock, settings);
     }
 
     /// Lets time pass, with rows up to the new moment.
@@ -331,9 +342,7 @@ async fn a_table_without_partitions_is_read_again_when_it_is_written_anew() {
         history: weir_plan::descriptor::History::Local,
         ..SourceDescriptor::new(id.clone())
     };
-    let settings =
-        EngineSettings { descriptors: Arc::new([described].into_iter().collect()), ..EngineSettings::default() };
-    place.engine = engine(Arc::clone(&place.source) as Arc<dyn Source>, &place.clock, settings);
+    place.describe(described);
     place.advance(Duration::from_mins(10));
     let sql = BUCKETS.replace("p.d.t", "p.d.rewritten");
     let asked = query(&sql, days_before(now, 7), days_before(now, 3), "1h");
@@ -372,9 +381,7 @@ async fn a_view_of_tables_whose_partitions_nobody_lists_is_whole() {
         ],
     }))
     .unwrap();
-    let settings =
-        EngineSettings { descriptors: Arc::new([described].into_iter().collect()), ..EngineSettings::default() };
-    place.engine = engine(Arc::clone(&place.source) as Arc<dyn Source>, &place.clock, settings);
+    place.describe(described);
     let asked = query(&BUCKETS.replace("p.d.t", "p.d.both"), days_before(now, 7), days_before(now, 3), "1h");
     let answer = place.ask(&asked).await;
     assert_eq!((answer.provenance.mode, answer.provenance.reason), (Mode::Whole, "partitions_unknown"));
@@ -499,10 +506,7 @@ async fn a_static_table_is_joined_in_parts_until_it_changes() {
     assert_eq!(place.ask(&asked).await.provenance.reason, reason::JOIN_NOT_STATIC);
 
     let described = SourceDescriptor { is_static: true, ..SourceDescriptor::new(names.clone()) };
-    let descriptors = Arc::new([described].into_iter().collect());
-    let mut app = App::new(StoreSettings::of(64 << 20), Arc::clone(&place.clock) as Arc<dyn Clock>, App::GRACE);
-    let settings = EngineSettings { descriptors, ..EngineSettings::default() };
-    place.engine = app.add_source("only", Arc::clone(&place.source) as Arc<dyn Source>, settings);
+    place.describe(described);
     let first = place.ask(&asked).await;
     assert_eq!((first.provenance.mode, first.provenance.status), (Mode::Delta, Status::Miss));
     assert_eq!(place.ask(&asked).await.provenance.status, Status::Hit);

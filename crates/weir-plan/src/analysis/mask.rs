@@ -48,10 +48,7 @@ pub(super) fn mask(template: &str) -> Result<Masked, Reason> {
     if template.to_ascii_lowercase().contains(RESERVED) {
         return Err(reason::RESERVED_NAME);
     }
-    let words = || {
-        let code = sql::lexemes(template).filter(|(lexeme, _)| *lexeme == Lexeme::Code);
-        code.flat_map(|(_, code)| code.split(|c: char| !c.is_ascii_alphanumeric() && c != '_'))
-    };
+    let words = || sql::words(template);
     let is_one_of = |names: &[&str], word: &str| names.iter().any(|name| name.eq_ignore_ascii_case(word));
     if words().any(|word| is_one_of(&GAP_FILL, word)) {
         return Err(reason::GAP_FILL);
